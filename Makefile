@@ -1,0 +1,80 @@
+# The commands of this project; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PORT ?= 8000
+SIZE ?= study
+VAR ?= var
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+
+.PHONY: help install install-dev demo demo-reset test lint bench lock browser
+
+help: ## this list
+	@echo "make TARGET, with one of:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: .venv/.installed ## .venv with the pinned packages; a second call does nothing
+	@:
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." \
+	    "Install one and name it: make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "The venv module of Python is missing. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; \
+	  exit 1; }
+	@echo "Installing the pinned packages into .venv (once; about half a minute)"
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+install-dev: .venv/.installed-dev
+	@:
+
+.venv/.installed-dev: .venv/.installed requirements-dev.txt
+	@echo "Installing the pinned development packages into .venv (once)"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# The demo never touches a database that this shell happens to name.
+demo: install ## the site with demo data at http://127.0.0.1:8000 [PORT= SIZE=small|study|large VAR=]
+	@unset DATABASE_URL CELERY_BROKER_URL; export ALLIANCE_DEMO=1 VAR='$(VAR)'; \
+	  exec $(PY) manage.py up --demo '$(SIZE)' --port '$(PORT)'
+
+demo-reset: install ## deletes the data of the demo [VAR=]
+	@unset DATABASE_URL CELERY_BROKER_URL; exec $(PY) -m alliance_site.embedded clear '$(VAR)'
+
+test: install-dev browser ## everything the tests need, then the whole suite
+	@$(PY) -m pytest
+
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "The browser tests need Chromium: sudo apt-get install chromium (or the like)." >&2; exit 0; fi; \
+	echo "Installing Chromium for the browser tests (once)"; \
+	log=$$(mktemp); export DEBIAN_FRONTEND=noninteractive; \
+	apt="apt-get -q -o Acquire::Retries=5"; \
+	for try in 1 2 3; do \
+	  if { $$apt update && $$apt install -y --no-install-recommends chromium; } >"$$log" 2>&1; \
+	  then rm -f "$$log"; exit 0; fi; \
+	  sleep $$((try * 5)); \
+	done; \
+	echo "Chromium could not be installed:" >&2; tail -n 8 "$$log" >&2; rm -f "$$log"; exit 1
+
+lint: install-dev ## style, format and types
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m mypy --no-error-summary
+
+bench: install-dev ## runs benchmarks/, one JSON object each
+	@for file in benchmarks/*.py; do $(PY) "$$file"; done
+
+lock: ## new requirements*.txt from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH." >&2; exit 1; }
+	@lock="uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml"; \
+	  $$lock -o requirements.txt; \
+	  $$lock --extra dev -c requirements.txt -o requirements-dev.txt

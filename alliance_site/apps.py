@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class AllianceSiteConfig(AppConfig):
+    name = "alliance_site"
+    verbose_name = "Site"

@@ -1,0 +1,30 @@
+"""Celery: beat rings every two seconds, a worker claims what is due. Jobs live in Postgres.
+
+`docs/jobs.md` says why: the broker may lose every message, and nothing is lost.
+"""
+
+import os
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
+
+app = Celery("alliance_site")
+app.conf.update(
+    broker_url=settings.CELERY_BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 2, "visibility_timeout": 3600},
+    task_ignore_result=True,
+    task_acks_late=False,
+    task_serializer="json",
+    accept_content=["json"],
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    timezone=settings.TIME_ZONE,
+    beat_schedule={
+        # A ring that nobody answered in ten seconds is stale: the next one says the same.
+        "due-jobs": {"task": "surveys.tasks.run_due_jobs", "schedule": 2.0, "options": {"expires": 10}},
+    },
+)
+app.autodiscover_tasks(["surveys", "analytics"])

@@ -1,0 +1,18 @@
+"""What every page knows."""
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from surveys.access import roles
+
+
+def site(request: HttpRequest) -> dict[str, object]:
+    """`roles` asks the database only where a template looks at it: a page about a lost database must not."""
+    return {
+        "demo": settings.DEMO,
+        "version": settings.VERSION,
+        # A request that was refused before the sign-in was read has no user.
+        "roles": SimpleLazyObject(lambda: roles(getattr(request, "user", AnonymousUser()))),
+    }

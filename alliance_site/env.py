@@ -1,0 +1,79 @@
+"""Typed readers of environment variables; a bad value stops the start with one clear sentence."""
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, default).strip()
+
+
+def flag(name: str, default: bool = False) -> bool:
+    value = text(name).lower()
+    if value in ("", "0", "no", "false", "off"):
+        return default if value == "" else False
+    if value in ("1", "yes", "true", "on"):
+        return True
+    raise ImproperlyConfigured(f"{name} must be 1 or 0; it is {value!r}.")
+
+
+def names(name: str) -> list[str]:
+    """A comma-separated list without empty entries."""
+    return [part.strip() for part in text(name).split(",") if part.strip()]
+
+
+def number(name: str, default: int) -> int:
+    value = text(name)
+    if not value:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number; it is {value!r}.") from None
+
+
+def secret(name: str) -> str:
+    """The variable itself, or the content of the file that NAME_FILE names."""
+    path = text(f"{name}_FILE")
+    return Path(path).read_text().strip() if path else text(name)
+
+
+def kept_secret(path: Path) -> str:
+    """A random secret kept in a file that only its owner can read; made at the first call."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        if not path.exists():
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(64))
+            # link() fails where another process was first; its secret is then the one to use.
+            os.link(draft, path)
+    except FileExistsError:
+        return path.read_text().strip()
+    finally:
+        draft.unlink(missing_ok=True)
+    return path.read_text().strip()
+
+
+def postgres(url: str) -> dict[str, object]:
+    """The Django database settings of a postgresql:// URL; `?host=` may name a socket folder."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must begin with postgresql://; this application runs on PostgreSQL only."
+        )
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    host, port = query.pop("host", parts.hostname or ""), query.pop("port", parts.port or "")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(port),
+        "OPTIONS": {"connect_timeout": 2, **query},
+    }

@@ -1,0 +1,54 @@
+"""Is everything at work? Each part is asked with a time limit, and the first that fails is named."""
+
+from datetime import timedelta
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
+
+from surveys.models import Heartbeat
+
+SILENCE = timedelta(seconds=30)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "The database does not answer."
+    return ""
+
+
+def _broker() -> str:
+    """Only this view talks to the broker, and never longer than a second."""
+    url = settings.CELERY_BROKER_URL.replace("redis+socket://", "unix://")
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+            client.ping()
+    except redis.RedisError:
+        return "The broker does not answer; answers are stored, models wait."
+    return ""
+
+
+def _worker() -> str:
+    seen = Heartbeat.objects.filter(part="worker").first()
+    if seen is None or timezone.now() - seen.at > SILENCE:
+        return "No worker has been at work for half a minute; answers are stored, models wait."
+    return ""
+
+
+CHECKS = {"database": _database, "broker": _broker, "worker": _worker}
+
+
+def health(request: HttpRequest) -> JsonResponse:
+    parts = {"web": "ok"}
+    for part, check in CHECKS.items():
+        problem = check()
+        if problem:
+            body = {"status": "failing", "part": part, "message": problem, "parts": parts}
+            return JsonResponse(body, status=503, headers={"Retry-After": "10"})
+        parts[part] = "ok"
+    return JsonResponse({"status": "ok", "parts": parts, "version": settings.VERSION})

@@ -1,0 +1,18 @@
+"""What may not stand in a log: the secret part of a patient's link."""
+
+import logging
+import re
+
+LINK = re.compile(r"/r/[^/\s?\"']+")
+
+
+class HideTokens(logging.Filter):
+    """Replaces the token in every formatted message and traceback that passes the handler."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = LINK.sub("/r/...", record.getMessage()), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = LINK.sub("/r/...", record.exc_text)
+        return True

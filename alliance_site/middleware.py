@@ -1,0 +1,80 @@
+"""What every request must satisfy and every response carries."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from django.shortcuts import render
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "object-src 'none'",
+    )
+)
+PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class SecurityHeaders:
+    """The headers of every answer, errors included; nothing but static files is ever kept by a cache."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Robots-Tag"] = "noindex, nofollow"
+        return response
+
+
+class InputGate:
+    """Refuses a request body that is too large, packed, cut off or of a kind no page sends, and NUL
+    characters in an address, before anything reads them."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            status, sentence = refusal
+            return render(request, "refused.html", {"sentence": sentence}, status=status)
+        return self.get_response(request)
+
+    def _refusal(self, request: HttpRequest) -> tuple[int, str] | None:
+        if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path:
+            return 400, "The address holds a character that no page uses."
+        if request.META.get("HTTP_CONTENT_ENCODING"):
+            return 415, "Packed content is not accepted; send it as it is."
+        try:
+            length = int(request.META.get("CONTENT_LENGTH") or 0)
+        except ValueError:
+            return 400, "The length of what was sent is not a number."
+        if length == 0:
+            return None
+        if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return 413, "More was sent than this page accepts."
+        if not request.path.startswith("/api/") and request.content_type not in FORM_TYPES:
+            return 415, "This page accepts forms only."
+        try:
+            complete = len(request.body) == length
+        except (UnreadablePostError, RequestDataTooBig):
+            complete = False
+        return None if complete else (400, "What was sent was cut off on the way. Nothing was stored; send it again.")

@@ -1,0 +1,117 @@
+"""Who may use which route: the one list, and the two gates that enforce it.
+
+A route or method without a line here is refused; a test walks the URLconf and fails on one. Pages pass
+`PolicyMiddleware`, the API passes `PolicyPermission` (Django's own login middleware does not guard DRF).
+A line says which roles get in; which rows they find there is decided by `surveys.access`.
+"""
+
+from collections.abc import Callable
+
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from surveys.access import roles
+from surveys.models import Role, User
+
+ANYONE = "anyone"
+SIGNED_IN = "signed in"
+THERAPIST, SUPERVISOR = Role.THERAPIST.value, Role.SUPERVISOR.value
+CLINIC_ADMIN, RESEARCHER = Role.CLINIC_ADMIN.value, Role.RESEARCHER.value
+
+# A patient has no account: these routes are open, and the link or the browser's cookie is the key.
+LINK_HOLDER = ANYONE
+
+
+def _lines(allowed: str, *routes: str, methods: tuple[str, ...] = ("GET",)) -> dict[tuple[str, str], frozenset[str]]:
+    return {(route, method): frozenset(allowed.split("|")) for route in routes for method in methods}
+
+
+POLICY: dict[tuple[str, str], frozenset[str]] = {
+    **_lines(ANYONE, "health", "schema"),
+    **_lines(ANYONE, "account_login", "account_reset_password", methods=("GET", "POST")),
+    **_lines(ANYONE, "account_signup", "account_inactive", "account_reset_password_done"),
+    **_lines(ANYONE, "account_reset_password_from_key_done"),
+    **_lines(ANYONE, "account_reset_password_from_key", methods=("GET", "POST")),
+    **_lines(SIGNED_IN, "home"),
+    **_lines(SIGNED_IN, "account_logout", "account_change_password", "account_reauthenticate", methods=("GET", "POST")),
+    **_lines(LINK_HOLDER, "link", methods=("GET", "POST")),
+    **_lines(LINK_HOLDER, "form", "form-receipt"),
+    **_lines(LINK_HOLDER, "form-answers", "form-restart", "form-send", methods=("POST",)),
+    **_lines(THERAPIST, "therapist-home"),
+    **_lines(THERAPIST, "own-form-start", methods=("POST",)),
+    **_lines(THERAPIST, "session-log", methods=("GET", "POST")),
+    **_lines(THERAPIST, "therapy", "therapy-chart"),
+    **_lines(SUPERVISOR, "supervisor-home"),
+    **_lines(RESEARCHER, "study-list", "study-codebook"),
+    **_lines(THERAPIST, "api-therapies", "api-therapy-trend"),
+    **_lines(RESEARCHER, "api-studies", "api-study-ratings"),
+}
+
+
+def permitted(route: str, method: str) -> frozenset[str] | None:
+    """Who may use a route with a method; HEAD is GET without a body. None: nobody."""
+    return POLICY.get((route, "GET" if method == "HEAD" else method))
+
+
+def methods(route: str) -> list[str]:
+    return sorted(method for name, method in POLICY if name == route)
+
+
+def is_permitted(user: User | AnonymousUser, allowed: frozenset[str]) -> bool:
+    if ANYONE in allowed:
+        return True
+    if not user.is_authenticated:
+        return False
+    return SIGNED_IN in allowed or bool(roles(user) & allowed)
+
+
+def _route(request: HttpRequest) -> str:
+    return request.resolver_match.view_name if request.resolver_match else ""
+
+
+class PolicyMiddleware:
+    """The gate of every page. API views are left to their own permission class."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> HttpResponse | None:
+        if issubclass(getattr(view, "cls", object), APIView):
+            return None
+        route = _route(request)
+        allowed = permitted(route, request.method or "")
+        if allowed is None:
+            if methods(route):
+                return HttpResponseNotAllowed(methods(route))
+            raise PermissionDenied("This address has no rule that lets anybody in.")
+        if is_permitted(request.user, allowed):
+            return None
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        raise PermissionDenied("Your role in the clinic does not include this page.")
+
+
+class PolicyPermission(BasePermission):
+    """The same list for the API; 401 or 403 as the authentication asks for."""
+
+    message = "Your role in the clinic does not include this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        route, method = _route(request._request), request.method or ""
+        allowed = permitted(route, method)
+        if allowed is None:
+            if methods(route):
+                raise MethodNotAllowed(method)
+            return False
+        return is_permitted(request.user, allowed)

@@ -1,0 +1,50 @@
+"""Pages of the site itself: the way home, and what stands where something went wrong."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from surveys.access import roles
+from surveys.forms import kept_fields
+from surveys.models import Role
+
+HOMES = {
+    Role.THERAPIST.value: "therapist-home",
+    Role.SUPERVISOR.value: "supervisor-home",
+    Role.RESEARCHER.value: "study-list",
+}
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Sends everybody to the page of their first role."""
+    own = roles(request.user)
+    for role, route in HOMES.items():
+        if role in own:
+            return redirect(route)
+    return render(request, "no_role.html")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form that the browser did not vouch for is not taken; what was filled in is offered again."""
+    kept = kept_fields(request.POST) if request.path.startswith("/f/") else {}
+    return render(request, "csrf_failure.html", {"kept": kept}, status=403)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    sentence = "What was sent could not be read. Nothing was stored; go back and try again."
+    return render(request, "refused.html", {"sentence": sentence}, status=400)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return render(
+        request, "refused.html", {"sentence": str(exception) or "This page is not for you."}, status=403
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    sentence = "There is no such page, or it is not yours to see."
+    return render(request, "refused.html", {"sentence": sentence}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    response = render(None, "500.html", status=500)  # type: ignore[arg-type]
+    return response

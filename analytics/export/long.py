@@ -1,0 +1,65 @@
+"""The coded dataset in long form: one row a received form."""
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+
+from django.utils import timezone
+
+from analytics.export.codebook import columns
+from surveys.models import Response, Study
+from surveys.selectors import export_rows
+
+
+def csv_lines(study: Study) -> Iterator[str]:
+    """CSV (UTF-8, RFC 4180) line by line, header first; columns as the codebook lists them."""
+    names = [column.name for column in columns(study)]
+    buffer = StringIO()
+    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    for response in export_rows(study):
+        writer.writerow(_row(study, response))
+        yield _drain(buffer)
+    yield _drain(buffer)
+
+
+def _drain(buffer: StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text
+
+
+def _row(study: Study, response: Response) -> dict[str, object]:
+    assignment = response.assignment
+    session = assignment.session
+    therapist = session.therapy.therapist if session else assignment.therapist
+    assert therapist is not None, "a form belongs to a session or to a therapist"
+    return {
+        "study": study.code,
+        "therapist": therapist.code,
+        "patient": session.therapy.patient.code if session else "",
+        "therapy": session.therapy.code if session else "",
+        "session": session.number if session else "",
+        "period": assignment.period,
+        "rater": assignment.rater,
+        "instrument": response.instrument.code,
+        "instrument_version": response.instrument.version,
+        "language": response.instrument.language,
+        "submitted_on": timezone.localdate(response.submitted_at).isoformat(),
+        "minutes": round((response.submitted_at - response.started_at).total_seconds() / 60, 1),
+        "channel": response.channel,
+        "device": response.device,
+        "layout": response.layout,
+        "sharing": response.sharing,
+        "revealed": int(response.reveal_at is not None),
+        **{f"item_{item}": value for item, value in response.answers.items()},
+        **{
+            field: value
+            for score in response.scores.all()
+            for field, value in (
+                (score.scale, "" if score.mean is None else score.mean),
+                (f"{score.scale}_answered", score.n_answered),
+            )
+        },
+    }

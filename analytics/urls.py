@@ -1,0 +1,17 @@
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView
+
+from analytics import api
+from analytics.views import research, trend
+
+urlpatterns = [
+    path("therapies/<uuid:therapy_id>/", trend.therapy, name="therapy"),
+    path("therapies/<uuid:therapy_id>/chart.svg", trend.chart, name="therapy-chart"),
+    path("studies/", research.studies, name="study-list"),
+    path("studies/<uuid:study_id>/codebook/", research.codebook, name="study-codebook"),
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/therapies/", api.Therapies.as_view(), name="api-therapies"),
+    path("api/v1/therapies/<uuid:therapy_id>/trend/", api.TherapyTrend.as_view(), name="api-therapy-trend"),
+    path("api/v1/studies/", api.Studies.as_view(), name="api-studies"),
+    path("api/v1/studies/<uuid:study_id>/ratings.csv", api.StudyRatings.as_view(), name="api-study-ratings"),
+]

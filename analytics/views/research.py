@@ -1,0 +1,20 @@
+"""The researcher's way to the data: studies, their codebook, the download."""
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from analytics.export.codebook import columns
+from surveys.access import get_study_or_404, visible_studies
+from surveys.selectors import study_counts, with_counts
+
+
+def studies(request: HttpRequest) -> HttpResponse:
+    return render(request, "analytics/studies.html", {"studies": with_counts(visible_studies(request.user))})
+
+
+def codebook(request: HttpRequest, study_id: UUID) -> HttpResponse:
+    study = get_study_or_404(request.user, study_id)
+    context = {"study": study, "columns": columns(study), "counts": study_counts(study)}
+    return render(request, "analytics/codebook.html", context)

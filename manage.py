@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Django's command line. A command that needs the database finds it running, whoever starts it."""
+
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from django.core.management import execute_from_command_line
+
+from alliance_site import embedded
+
+VAR = Path(os.environ.get("VAR", "").strip() or Path(__file__).resolve().parent / "var")
+# `up` looks at its port and its folder before it starts anything, so it starts the servers itself.
+NO_DATABASE = {
+    "", "build_vega", "check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help",
+    "makemessages", "spectacular", "up", "version", "--help", "-h", "--version",
+}  # fmt: skip
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    helped = not {"-h", "--help"}.isdisjoint(sys.argv)
+    embedded.prepare(VAR)
+    with nullcontext() if helped or command in NO_DATABASE else embedded.hold(VAR):
+        execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except embedded.EmbeddedError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

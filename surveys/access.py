@@ -1,0 +1,189 @@
+"""The only door to rows: who may see what, written as querysets.
+
+Views and the API reach rows through these functions alone. A stranger's object does not exist (404).
+What a therapist sees of the patient's side is decided here and nowhere else:
+
+1. the study's visibility policy is the widest that can be seen;
+2. the patient's own choice on the form narrows it (`none`, `scores`, `answers`);
+3. under the feedback policy a rating shows only after the therapist gave or declined their own.
+
+A superuser runs the machine and gets no clinical row from any of these.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import Http404
+
+from surveys.models import (
+    Assignment,
+    Clinic,
+    Membership,
+    Opening,
+    Rater,
+    Response,
+    Role,
+    Score,
+    Sharing,
+    Study,
+    Therapist,
+    Therapy,
+    User,
+)
+from surveys.tokens import token_hash
+
+Actor = User | AnonymousUser
+
+# A form that was opened in time may be sent this much later.
+SEND_GRACE = timedelta(hours=24)
+
+
+def roles(user: Actor) -> frozenset[str]:
+    """The roles of a signed-in person in any clinic; empty for everybody else."""
+    if not isinstance(user, User) or not user.is_active:
+        return frozenset()
+    return frozenset(Membership.objects.filter(user=user).values_list("role", flat=True))
+
+
+def _clinics(user: Actor, role: Role) -> QuerySet[Clinic]:
+    if not isinstance(user, User):
+        return Clinic.objects.none()
+    return Clinic.objects.filter(memberships__user=user, memberships__role=role)
+
+
+def visible_therapies(user: Actor) -> QuerySet[Therapy]:
+    """Therapies that the user treats now, in clinics where the user is a therapist today."""
+    if not isinstance(user, User):
+        return Therapy.objects.none()
+    return Therapy.objects.filter(therapist__user=user, therapist__clinic__in=_clinics(user, Role.THERAPIST))
+
+
+def supervised_therapies(user: Actor) -> QuerySet[Therapy]:
+    """Therapies of the user's supervisees: for their progress, never for ratings."""
+    if not isinstance(user, User):
+        return Therapy.objects.none()
+    return Therapy.objects.filter(
+        therapist__supervisor=user, therapist__clinic__in=_clinics(user, Role.SUPERVISOR)
+    )
+
+
+def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
+    rows = visible_therapies(user).select_related("study", "therapist", "patient", "therapist__clinic")
+    therapy = rows.filter(pk=therapy_id).first()
+    if therapy is None:
+        raise Http404("No such therapy.")
+    return therapy
+
+
+def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
+    """The responses about one of the user's own therapies that the user may see the scores of."""
+    own = Q(assignment__rater=Rater.THERAPIST)
+    by_policy = Q(assignment__study__visibility=Study.Visibility.FEEDBACK, reveal_at__isnull=False) | Q(
+        assignment__study__visibility=Study.Visibility.DELAYED,
+        assignment__session__therapy__ended_on__isnull=False,
+    )
+    shared = Q(assignment__rater=Rater.PATIENT) & ~Q(sharing=Sharing.NONE) & by_policy
+    return Response.objects.filter(
+        own | shared, assignment__session__therapy__in=visible_therapies(user).filter(pk=therapy.pk)
+    )
+
+
+def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
+    return Score.objects.filter(response__in=visible_responses(user, therapy))
+
+
+def visible_forms(user: Actor) -> QuerySet[Assignment]:
+    """Forms that the user has to fill as a therapist: about sessions, and about practice in general."""
+    if not isinstance(user, User):
+        return Assignment.objects.none()
+    clinics = _clinics(user, Role.THERAPIST)
+    return Assignment.objects.filter(
+        Q(session__therapy__therapist__user=user, session__therapy__therapist__clinic__in=clinics)
+        | Q(therapist__user=user, therapist__clinic__in=clinics),
+        rater=Rater.THERAPIST,
+    )
+
+
+def visible_studies(user: Actor) -> QuerySet[Study]:
+    """Studies whose coded data the user may download. Treating patients in a clinic and analysing its
+    data exclude each other: the researcher would know whose answers they are."""
+    if not isinstance(user, User):
+        return Study.objects.none()
+    treats = Therapist.objects.filter(clinic=OuterRef("clinic"), user=user)
+    return Study.objects.filter(~Exists(treats), clinic__in=_clinics(user, Role.RESEARCHER))
+
+
+def get_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
+    study = visible_studies(user).select_related("clinic").filter(pk=study_id).first()
+    if study is None:
+        raise Http404("No such study.")
+    return study
+
+
+class LinkState(Enum):
+    OPEN = "open"
+    RECEIVED = "received"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link leads to; the assignment is there for every link that was ever issued."""
+
+    state: LinkState
+    assignment: Assignment | None = None
+
+
+_FORM = ("instrument", "study__clinic", "session__therapy__therapist", "session__therapy__patient", "therapist")
+
+
+def form_state(assignment: Assignment, now: datetime) -> LinkState:
+    """The one rule of expiry: closed for new openings at `closes_at`, for sending a day later."""
+    if assignment.state == Assignment.State.WITHDRAWN:
+        return LinkState.WITHDRAWN
+    if assignment.state in (Assignment.State.SUBMITTED, Assignment.State.DECLINED):
+        return LinkState.RECEIVED
+    grace = SEND_GRACE if assignment.state == Assignment.State.OPENED else timedelta(0)
+    return LinkState.OPEN if now <= assignment.closes_at + grace else LinkState.EXPIRED
+
+
+def get_link(token: str, now: datetime) -> Link:
+    """Never raises: every state of a link has a page of its own."""
+    assignment = Assignment.objects.select_related(*_FORM).filter(token_hash=token_hash(token)).first()
+    if assignment is None:
+        return Link(LinkState.UNKNOWN)
+    return Link(form_state(assignment, now), assignment)
+
+
+def browser_hash(user: Actor, browser_secret: str) -> str:
+    """What an opening is bound to: the signed-in therapist, or the patient's browser."""
+    return token_hash(f"user:{user.pk}" if isinstance(user, User) else f"browser:{browser_secret}")
+
+
+def get_opening_or_404(user: Actor, browser_secret: str, assignment_id: uuid.UUID) -> Opening:
+    """The open form of this browser (patient) or of this signed-in therapist. The cookie of one form
+    never opens another."""
+    rows = Opening.objects.select_related(*(f"assignment__{name}" for name in _FORM))
+    by_patient = Q(
+        assignment__rater=Rater.PATIENT, browser_hash=browser_hash(AnonymousUser(), browser_secret)
+    )
+    by_therapist = Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
+    rule = (by_patient if browser_secret else Q(pk=None)) | (by_therapist if isinstance(user, User) else Q(pk=None))
+    opening = rows.filter(rule, assignment=assignment_id).first()
+    if opening is None:
+        raise Http404("No such form.")
+    return opening
+
+
+def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
+    """A therapist's own form, to begin or to continue it."""
+    assignment = visible_forms(user).select_related(*_FORM).filter(pk=assignment_id).first()
+    if assignment is None:
+        raise Http404("No such form.")
+    return assignment

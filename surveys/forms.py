@@ -1,0 +1,169 @@
+"""What the pages accept: a questionnaire as it was sent, and the entry of a session.
+
+A questionnaire is refused at the first field that is not exactly as the page would send it; the sentence
+names the field and repeats no value.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django import forms
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
+from django.utils.formats import date_format
+
+from surveys.models import Instrument, Session, Sharing, Therapy
+from surveys.packs import InstrumentFile
+from surveys.scoring import parse_answer
+
+ANYWAY = "anyway"
+MAX_FIELDS = 60
+
+_ITEM = re.compile(r"item_([1-9][0-9]{0,2})")
+_NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
+_CSRF = "csrfmiddlewaretoken"
+_FIELDS = frozenset({_CSRF, "key", "version", "sharing", "send"})
+_KEPT_FIELD = re.compile(r"(item_[0-9]{1,3}|sharing|key|version|send)")
+_KEPT_VALUE = re.compile(r"[A-Za-z0-9.-]{1,40}")
+
+
+class BadField(ValueError):
+    """What was sent is not what the page sends; the message names the field."""
+
+
+class OutdatedForm(ValueError):
+    """The page holds another version of the questionnaire than the one that is asked for."""
+
+
+@dataclass(frozen=True)
+class SentForm:
+    """One questionnaire as it was sent; `sharing` is None where nothing was chosen."""
+
+    key: UUID
+    answers: Mapping[int, int]
+    sharing: str | None
+    is_anyway: bool
+
+
+def read_form(data: QueryDict, files: MultiValueDict[str, object], instrument: Instrument) -> SentForm:
+    """A sent questionnaire; raises BadField or OutdatedForm."""
+    fields = _single_fields(data, files, len(instrument.form.items) + len(_FIELDS))
+    # First, because a page of another version may hold items that this one does not have.
+    if _uuid(fields, "version") != instrument.pk:
+        raise OutdatedForm("This page holds an older version of the form.")
+    sharing = fields.get("sharing")
+    if sharing is not None and sharing not in Sharing.values:
+        raise BadField("The field sharing holds a choice that the form does not offer.")
+    return SentForm(
+        key=_uuid(fields, "key"),
+        answers=_answers(fields, instrument.form, _FIELDS),
+        sharing=sharing,
+        is_anyway=fields.get("send") == ANYWAY,
+    )
+
+
+def read_answers(
+    data: QueryDict, files: MultiValueDict[str, object], instrument: Instrument
+) -> Mapping[int, int]:
+    """The answers of one autosave; raises BadField."""
+    fields = _single_fields(data, files, len(instrument.form.items) + 1)
+    return _answers(fields, instrument.form, frozenset({_CSRF}))
+
+
+def kept_fields(data: QueryDict) -> dict[str, str]:
+    """What a page may offer again after a failure: the fields of a questionnaire, in harmless characters."""
+    return {
+        name: str(value)
+        for name, value in data.items()
+        if _KEPT_FIELD.fullmatch(name) and _KEPT_VALUE.fullmatch(str(value))
+    }
+
+
+def _single_fields(data: QueryDict, files: MultiValueDict[str, object], n_most: int) -> dict[str, str]:
+    if files:
+        raise BadField("A file was sent; this form has no field for one.")
+    n_values = sum(len(values) for _, values in data.lists())
+    if n_values > max(MAX_FIELDS, n_most):
+        raise BadField("More fields were sent than this form has.")
+    for name, values in data.lists():
+        if len(values) != 1:
+            raise BadField(f"{_shown(name)} was sent more than once.")
+    return {name: str(value) for name, value in data.items()}
+
+
+def _answers(fields: Mapping[str, str], form: InstrumentFile, others: frozenset[str]) -> dict[int, int]:
+    on_form = {item.number for item in form.items}
+    answers = {}
+    for name, text in fields.items():
+        if name in others:
+            continue
+        match = _ITEM.fullmatch(name)
+        if match is None or int(match[1]) not in on_form:
+            raise BadField(f"{_shown(name)} is not part of this form.")
+        try:
+            answers[int(match[1])] = parse_answer(form, text)
+        except ValueError as error:
+            raise BadField(f"{_shown(name)}: {error}") from error
+    return answers
+
+
+def _uuid(fields: Mapping[str, str], name: str) -> UUID:
+    try:
+        value = UUID(fields[name])
+    except (KeyError, ValueError):
+        value = None
+    # UUID() also takes braces, a prefix and other spellings that no page of ours writes.
+    if value is None or str(value) != fields[name]:
+        raise BadField(f"The field {name} is missing or not as this page sends it.")
+    return value
+
+
+def _shown(name: str) -> str:
+    return f"The field {name}" if _NAME.fullmatch(name) else "A field with a name that no form uses"
+
+
+class SessionForm(forms.Form):
+    """One line of the session log; times are those of the clinic (settings.TIME_ZONE)."""
+
+    held_at = forms.DateTimeField(
+        label="Date and time",
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        error_messages={
+            "required": "Enter the date and time of the session.",
+            "invalid": "Enter the date and time like this: 2026-05-12 14:00.",
+        },
+    )
+    status = forms.ChoiceField(
+        label="What happened",
+        choices=Session.Status.choices,
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": "Choose what happened.",
+            "invalid_choice": "Choose one of the three: held, cancelled, or patient did not come.",
+        },
+    )
+
+    def __init__(self, *args: object, therapy: Therapy, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.therapy = therapy
+
+    def clean_held_at(self) -> datetime:
+        held_at: datetime = self.cleaned_data["held_at"]
+        day = timezone.localdate(held_at)
+        if held_at > timezone.now():
+            raise forms.ValidationError("This time is still to come. Enter the session after it was due.")
+        # Nobody can take a session out of the log, so a slip of the year is caught here.
+        if day < self.therapy.started_on:
+            raise forms.ValidationError(
+                f"The therapy began on {date_format(self.therapy.started_on)}. Enter a time after that."
+            )
+        if self.therapy.ended_on and day > self.therapy.ended_on:
+            raise forms.ValidationError(
+                f"The therapy ended on {date_format(self.therapy.ended_on)}. Enter a time before that."
+            )
+        return held_at

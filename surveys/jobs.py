@@ -1,0 +1,161 @@
+"""The job list: request, claim, finish. Postgres decides; Celery only runs what is claimed.
+
+1. Every service that makes work due calls `request` as the last statement of its transaction.
+   One pending row per (kind, scope): a hundred answers are one refit.
+2. `run_due` claims rows with `FOR UPDATE SKIP LOCKED`, a lease and a fence. A worker that dies
+   lets its lease run out; the next claim takes the job again, at most MAX_ATTEMPTS times.
+3. The result is written in one transaction with `finish`, and only where the fence still holds.
+
+Kinds are known by name only; each app registers the handlers of its own kinds in its `tasks.py`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+from django.db import connection, transaction
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+LEASE = timedelta(seconds=60)
+RETRY_AFTER = timedelta(seconds=10)
+
+Write = Callable[[], None]
+Handler = Callable[[str], Write]
+_handlers: dict[str, Handler] = {}
+
+
+class LeaseLost(Exception):
+    """Another worker has taken the job since; nothing may be written."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    id: int
+    kind: str
+    scope: str
+    fence: int
+    attempts: int
+
+
+def register(kind: str, handler: Handler) -> None:
+    """`handler(scope)` computes outside any transaction and returns the function that writes the result."""
+    _handlers[kind] = handler
+
+
+def request(kind: str, scope: object) -> None:
+    """Makes the job due now. The row stays locked until the caller's transaction commits, so that
+    no worker can claim it before the rows it must read are visible."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO surveys_job (kind, scope, state, attempts, due_at, requested_at, fence, error)
+            VALUES (%s, %s, 'pending', 0, now(), now(), 0, '')
+            ON CONFLICT (kind, scope) WHERE state = 'pending'
+            DO UPDATE SET requested_at = now(), due_at = LEAST(surveys_job.due_at, now())
+            """,
+            [kind, str(scope)],
+        )
+
+
+def claim() -> Claim | None:
+    """Takes one due job whose scope nobody else is working on, or one whose lease has run out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE surveys_job SET state = 'running', attempts = attempts + 1, fence = fence + 1,
+                   lease_until = clock_timestamp() + %s
+            WHERE id = (
+                SELECT job.id FROM surveys_job job
+                WHERE job.kind = ANY(%s) AND job.attempts < %s
+                  AND ((job.state = 'pending' AND job.due_at <= clock_timestamp())
+                       OR (job.state = 'running' AND job.lease_until < clock_timestamp()))
+                  AND NOT EXISTS (
+                      SELECT 1 FROM surveys_job other
+                      WHERE other.kind = job.kind AND other.scope = job.scope AND other.id <> job.id
+                        AND other.state = 'running' AND other.lease_until >= clock_timestamp())
+                ORDER BY job.due_at FOR UPDATE SKIP LOCKED LIMIT 1)
+            RETURNING id, kind, scope, fence, attempts
+            """,
+            [LEASE, list(_handlers), MAX_ATTEMPTS],
+        )
+        row = cursor.fetchone()
+    return Claim(*row) if row else None
+
+
+def finish(job: Claim, write: Write) -> None:
+    """Writes the result and closes the job in one transaction; raises LeaseLost and writes nothing
+    where another worker holds the job."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE surveys_job SET state = 'done', finished_at = clock_timestamp(), error = ''"
+                " WHERE id = %s AND fence = %s AND state = 'running'",
+                [job.id, job.fence],
+            )
+            if cursor.rowcount != 1:
+                raise LeaseLost(f"{job.kind} {job.scope} was taken over")
+        write()
+
+
+def give_up_expired() -> int:
+    """Marks jobs as failed whose last permitted attempt died with its worker. Returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE surveys_job SET state = 'failed', finished_at = clock_timestamp(),
+                   error = 'The worker stopped during each of ' || attempts || ' attempts.'
+            WHERE state = 'running' AND lease_until < clock_timestamp() AND attempts >= %s
+            """,
+            [MAX_ATTEMPTS],
+        )
+        return cursor.rowcount
+
+
+def _put_back(job: Claim, error: Exception) -> None:
+    """After an error: due again a little later, or failed for good. A newer request for the same
+    scope that is already waiting takes its place."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE surveys_job SET error = %s, lease_until = NULL, finished_at = clock_timestamp(),
+                   due_at = clock_timestamp() + %s,
+                   state = CASE WHEN attempts >= %s OR EXISTS (
+                       SELECT 1 FROM surveys_job waiting
+                       WHERE waiting.kind = surveys_job.kind AND waiting.scope = surveys_job.scope
+                         AND waiting.state = 'pending') THEN 'failed' ELSE 'pending' END
+            WHERE id = %s AND fence = %s AND state = 'running'
+            """,
+            [f"{type(error).__name__}"[:500], RETRY_AFTER * job.attempts, MAX_ATTEMPTS, job.id, job.fence],
+        )
+
+
+def run_due(seconds: float = 5) -> int:
+    """Claims and runs due jobs one after another, starting none after `seconds`, so that the last
+    one too has its whole lease. Returns how many were finished."""
+    give_up_expired()
+    done, last_start = 0, monotonic() + seconds
+    while monotonic() < last_start and (job := claim()) is not None:
+        try:
+            finish(job, _handlers[job.kind](job.scope))
+            done += 1
+        except LeaseLost:
+            log.warning("job %s (%s) was taken over by another worker; its result is dropped", job.id, job.kind)
+        except Exception as error:
+            # The row keeps what happened, and the log the traceback; the other jobs go on.
+            log.exception("job %s (%s) failed, attempt %s", job.id, job.kind, job.attempts)
+            _put_back(job, error)
+    return done
+
+
+def beat(part: str) -> None:
+    """A sign of life of a part of the system, for the health page."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO surveys_heartbeat (part, at) VALUES (%s, clock_timestamp())"
+            " ON CONFLICT (part) DO UPDATE SET at = excluded.at",
+            [part],
+        )

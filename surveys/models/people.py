@@ -1,0 +1,78 @@
+"""Who treats, who is treated, and the treatment episode that joins them."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from surveys.ids import new_code, uuid7
+from surveys.models.clinic import Clinic, User
+from surveys.models.schedule import Study
+
+
+class Therapist(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="therapists")
+    code = models.CharField(max_length=12, default=new_code)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="therapists")
+    supervisor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="supervisees")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["clinic", "code"], name="therapist_code_once_per_clinic"),
+            models.UniqueConstraint(fields=["clinic", "user"], name="therapist_user_once_per_clinic"),
+            models.CheckConstraint(
+                condition=Q(user=None) | Q(supervisor=None) | ~Q(user=F("supervisor")),
+                name="therapist_is_not_own_supervisor",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Patient(models.Model):
+    """A person treated, known by a random code; no initials, no birth date."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="patients")
+    code = models.CharField(max_length=12, default=new_code)
+    language = models.CharField(max_length=12, default="en")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinic", "code"], name="patient_code_once_per_clinic")]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Therapy(models.Model):
+    """One treatment episode of a patient with a therapist: the level-2 unit of the models."""
+
+    class EndReason(models.TextChoices):
+        COMPLETED = "completed", "Completed"
+        DROPOUT = "dropout", "Ended early by the patient"
+        TRANSFER = "transfer", "Transferred to another therapist"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    code = models.CharField(max_length=12, default=new_code, unique=True)
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="therapies")
+    therapist = models.ForeignKey(Therapist, on_delete=models.PROTECT, related_name="therapies")
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="therapies")
+    arm = models.CharField(max_length=40, blank=True, help_text="Which lines of the study's plan apply, beside the common ones")
+    started_on = models.DateField()
+    ended_on = models.DateField(null=True, blank=True)
+    end_reason = models.CharField(max_length=12, choices=EndReason, blank=True)
+
+    class Meta:
+        verbose_name_plural = "therapies"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ended_on=None, end_reason="") | (Q(ended_on__gte=F("started_on")) & ~Q(end_reason="")),
+                name="therapy_end_has_date_and_reason",
+            ),
+            models.UniqueConstraint(
+                fields=["patient", "study"], condition=Q(ended_on=None), name="therapy_open_once_per_patient_and_study"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code

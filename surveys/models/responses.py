@@ -1,0 +1,97 @@
+"""What was answered: the form while it is open, the response once it is received, its scores."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from surveys.ids import new_receipt_code, uuid7
+from surveys.models.instruments import Instrument
+from surveys.models.schedule import Assignment
+
+
+class Sharing(models.TextChoices):
+    NONE = "none", "Nothing"
+    SCORES = "scores", "My scores"
+    ANSWERS = "answers", "My scores and each answer"
+
+
+class Opening(models.Model):
+    """An assignment begun in one browser. Only that browser is shown the answers given in it."""
+
+    assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="openings")
+    browser_hash = models.CharField(max_length=64)
+    client_key = models.UUIDField(default=uuid.uuid4, unique=True)
+    device = models.CharField(max_length=12)
+    opened_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["assignment", "browser_hash"], name="opening_once_per_browser")]
+
+    def __str__(self) -> str:
+        return f"{self.assignment_id} on {self.device}"
+
+
+class DraftAnswer(models.Model):
+    """One answer of a form that is not yet sent; deleted when it is."""
+
+    assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="drafts")
+    opening = models.ForeignKey(Opening, on_delete=models.CASCADE, related_name="drafts")
+    item = models.PositiveSmallIntegerField()
+    value = models.SmallIntegerField()
+    saved_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["assignment", "item"], name="draft_once_per_item")]
+
+    def __str__(self) -> str:
+        return f"{self.assignment_id} item {self.item}"
+
+
+class Response(models.Model):
+    """A received form. Append-only: a database trigger refuses a change of what was answered."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="response")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+")
+    answers = models.JSONField(help_text="Item number to value, or -99 skipped, -98 prefer not to answer, -97 not shown")
+    client_key = models.UUIDField(unique=True)
+    receipt_code = models.CharField(max_length=9, default=new_receipt_code)
+    layout = models.CharField(max_length=12, default="cards")
+    device = models.CharField(max_length=12)
+    channel = models.CharField(max_length=12, help_text="link, or staff for a form filled after signing in")
+    with_staff_session = models.BooleanField(default=False, help_text="A member of staff was signed in on the same browser")
+    started_at = models.DateTimeField()
+    submitted_at = models.DateTimeField(db_index=True)
+    sharing = models.CharField(max_length=8, choices=Sharing, help_text="What the patient lets the therapist see")
+    reveal_at = models.DateTimeField(null=True, blank=True, help_text="When the therapist had given or declined their own rating")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(sharing__in=Sharing.values), name="response_sharing_is_known"),
+            models.CheckConstraint(condition=Q(submitted_at__gte=models.F("started_at")), name="response_sent_after_start"),
+        ]
+
+    def __str__(self) -> str:
+        return f"response to {self.assignment_id}"
+
+
+class Score(models.Model):
+    """One scale of one response. `mean` is the item mean, null where too few items were answered."""
+
+    response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="scores")
+    scale = models.CharField(max_length=40)
+    mean = models.FloatField(null=True)
+    n_answered = models.PositiveSmallIntegerField()
+    n_items = models.PositiveSmallIntegerField()
+    scoring_version = models.CharField(max_length=20)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["response", "scale"], name="score_once_per_scale"),
+            models.CheckConstraint(condition=Q(n_answered__lte=models.F("n_items")), name="score_answered_within_items"),
+            models.CheckConstraint(condition=Q(mean=None) | Q(n_answered__gte=1), name="score_needs_an_answer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scale} {self.mean}"

@@ -1,0 +1,23 @@
+"""Links to a patient's form. The token leaves this function once and is stored nowhere."""
+
+from django.db import transaction
+
+from surveys import audit
+from surveys.models import Assignment, Rater, User
+from surveys.tokens import new_token, token_hash
+
+
+@transaction.atomic
+def link_issue(*, assignment: Assignment, actor: User | None = None) -> str:
+    """The token of a new link to a patient's open form; an earlier link to it dies. Raises ValueError
+    for a form that is not a patient's or is no longer open."""
+    row = Assignment.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=assignment.pk)
+    if row.rater != Rater.PATIENT:
+        raise ValueError("Only a patient's form has a link; a therapist signs in.")
+    if row.state not in (Assignment.State.DUE, Assignment.State.OPENED):
+        raise ValueError("This form was received or withdrawn; it needs no link.")
+    token = new_token()
+    row.token_hash = token_hash(token)
+    row.save(update_fields=["token_hash"])
+    audit.record("link.issue", subject=row, actor=actor, clinic=row.study.clinic)
+    return token

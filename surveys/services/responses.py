@@ -1,0 +1,185 @@
+"""From an opened form to a stored response."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from surveys import audit, jobs, scoring
+from surveys.access import LinkState, form_state
+from surveys.models import (
+    Assignment,
+    DraftAnswer,
+    Opening,
+    Rater,
+    Response,
+    Score,
+    Session,
+    Sharing,
+    User,
+)
+
+
+class Refusal(Exception):
+    """The form is not stored, and why; nothing that was typed is lost by it."""
+
+
+class AlreadyReceived(Refusal):
+    """Another browser has sent this form before."""
+
+
+class DifferentAnswers(Refusal):
+    """This browser has sent this form before, with other answers."""
+
+
+class FormClosed(Refusal):
+    """The form has expired or was withdrawn."""
+
+
+class WrongKey(Refusal):
+    """The page that was sent is not the one that was opened in this browser."""
+
+
+@dataclass(frozen=True)
+class Paradata:
+    """How a form was filled, beside the answers."""
+
+    device: str
+    channel: str
+    with_staff_session: bool = False
+
+
+@transaction.atomic
+def form_open(*, assignment_id: uuid.UUID, browser_hash: str, device: str, at: datetime | None = None) -> Opening:
+    """Begins the form in a browser, or finds what that browser began; raises FormClosed."""
+    now = at or timezone.now()
+    assignment = Assignment.objects.select_for_update().get(pk=assignment_id)
+    if form_state(assignment, now) is not LinkState.OPEN:
+        raise FormClosed("This form can no longer be opened.")
+    if assignment.state == Assignment.State.DUE:
+        assignment.state = Assignment.State.OPENED
+        assignment.save(update_fields=["state"])
+    opening, _ = Opening.objects.get_or_create(
+        assignment=assignment, browser_hash=browser_hash, defaults={"device": device, "opened_at": now}
+    )
+    return opening
+
+
+@transaction.atomic
+def drafts_save(*, opening: Opening, answers: Mapping[int, int]) -> None:
+    """Keeps answers of an open form; raises FormClosed when it is no longer open."""
+    assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
+    if form_state(assignment, timezone.now()) is not LinkState.OPEN:
+        raise FormClosed("This form can no longer be changed.")
+    DraftAnswer.objects.bulk_create(
+        [
+            DraftAnswer(assignment=assignment, opening=opening, item=item, value=value, saved_at=timezone.now())
+            for item, value in answers.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["assignment", "item"],
+        update_fields=["opening", "value", "saved_at"],
+    )
+
+
+@transaction.atomic
+def drafts_clear(*, opening: Opening) -> None:
+    """Start again: forgets what was answered so far, on whatever device."""
+    assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
+    if form_state(assignment, timezone.now()) is LinkState.OPEN:
+        DraftAnswer.objects.filter(assignment=assignment).delete()
+
+
+@transaction.atomic
+def response_submit(
+    *,
+    opening: Opening,
+    answers: Mapping[int, int],
+    sharing: str,
+    client_key: uuid.UUID,
+    paradata: Paradata,
+    actor: User | None = None,
+    at: datetime | None = None,
+) -> Response:
+    """Stores one form, once: response, scores, audit row and refit request commit together.
+
+    `answers` are those of this page; items answered on another device are added from the drafts, what
+    is left is stored as skipped. The same key with the same answers returns the first response; raises
+    AlreadyReceived, DifferentAnswers, FormClosed or WrongKey.
+    """
+    now = at or timezone.now()
+    assignment = (
+        Assignment.objects.select_for_update(of=("self",))
+        .select_related("instrument", "study__clinic", "session__therapy")
+        .get(pk=opening.assignment_id)
+    )
+    if client_key != opening.client_key:
+        raise WrongKey("The form on this page is not the one that was opened here.")
+    form = assignment.instrument.form
+    received = Response.objects.filter(assignment=assignment).first()
+    if received is not None:
+        return _replay(received, answers, client_key)
+    if form_state(assignment, now) is not LinkState.OPEN:
+        raise FormClosed("This form has expired.")
+    kept = dict(DraftAnswer.objects.filter(assignment=assignment).values_list("item", "value"))
+    complete = {item.number: answers.get(item.number, kept.get(item.number, scoring.SKIPPED)) for item in form.items}
+    response = Response.objects.create(
+        assignment=assignment,
+        instrument=assignment.instrument,
+        answers={str(item): value for item, value in complete.items()},
+        client_key=client_key,
+        device=paradata.device,
+        channel=paradata.channel,
+        with_staff_session=paradata.with_staff_session,
+        started_at=min(opening.opened_at, now),
+        submitted_at=now,
+        sharing=sharing if assignment.rater == Rater.PATIENT else Sharing.NONE,
+    )
+    Score.objects.bulk_create(
+        Score(
+            response=response,
+            scale=row.scale,
+            mean=row.mean,
+            n_answered=row.n_answered,
+            n_items=row.n_items,
+            scoring_version=form.scoring_version,
+        )
+        for row in scoring.score(form, complete)
+    )
+    is_empty = all(value in scoring.MISSING_CODES for value in complete.values())
+    assignment.state = Assignment.State.DECLINED if is_empty else Assignment.State.SUBMITTED
+    assignment.save(update_fields=["state"])
+    DraftAnswer.objects.filter(assignment=assignment).delete()
+    if assignment.session is not None:
+        _reveal(assignment.session, now)
+    audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic)
+    jobs.request("refit", assignment.study_id)
+    return response
+
+
+def _replay(received: Response, answers: Mapping[int, int], client_key: uuid.UUID) -> Response:
+    """The answer to a form that is sent again: 10 tabs, a double tap or a retry are one response."""
+    if received.client_key != client_key:
+        raise AlreadyReceived("This form was received before, from another device.")
+    if any(received.answers[str(item)] != value for item, value in answers.items()):
+        raise DifferentAnswers("This form was received before, with other answers; those were kept.")
+    return received
+
+
+def _reveal(session: Session, now: datetime) -> None:
+    """Rate, then reveal: the patient's ratings of a session show once every form that the
+    therapist owes for it is given or declined, at once where none was asked."""
+    # The two raters may send at the same moment: one of them must see the other's form.
+    Session.objects.select_for_update(no_key=True).get(pk=session.pk)
+    owed = Assignment.objects.filter(
+        session=session,
+        rater=Rater.THERAPIST,
+        state__in=[Assignment.State.DUE, Assignment.State.OPENED],
+    )
+    if not owed.exists():
+        Response.objects.filter(
+            assignment__session=session, assignment__rater=Rater.PATIENT, reveal_at=None
+        ).update(reveal_at=now)

@@ -1,0 +1,97 @@
+"""The session log: closing a session derives its number and what is due because of it."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from surveys import audit, jobs
+from surveys.models import Assignment, Instrument, PlanLine, Session, Study, Therapist, Therapy, User
+from surveys.planning import DueForm, LoggedSession, due_forms, number_sessions
+
+TRAIT_WINDOW = timedelta(days=60)
+
+
+class SessionExists(Exception):
+    """The log already has a session of this therapy at this time."""
+
+
+def session_close(*, therapy: Therapy, held_at: datetime, status: str, actor: User | None = None) -> Session:
+    """Enters one session into the log; see `sessions_close`."""
+    return sessions_close(therapy=therapy, entries=[(held_at, status)], actor=actor)[0]
+
+
+@transaction.atomic
+def sessions_close(
+    *, therapy: Therapy, entries: Sequence[tuple[datetime, str]], actor: User | None = None
+) -> list[Session]:
+    """Enters sessions (time, status) into the log, renumbers what comes after them and makes the forms due
+    that the study's plan asks for. The result depends on the log alone, never on the order of entry.
+
+    Raises SessionExists, and enters nothing, when the log has a session at one of these times.
+    """
+    therapy = Therapy.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=therapy.pk)
+    logged = list(therapy.sessions.all())
+    new = [Session(therapy=therapy, held_at=at, status=status, closed_by=actor) for at, status in entries]
+    if len({row.held_at for row in logged + new}) < len(logged) + len(new):
+        raise SessionExists("The log already has a session at this time.")
+    log = [LoggedSession(row.pk, row.held_at, row.status) for row in logged + new]
+    numbers = number_sessions(log)
+    moved = [row for row in logged if row.number != numbers.get(row.pk)]
+    for row in moved + new:
+        row.number = numbers.get(row.pk)
+    Session.objects.bulk_update(moved, ["number"])
+    Session.objects.bulk_create(new)
+    lines = therapy.study.plan_lines.select_related("instrument")
+    _sync_assignments(therapy, lines, log)
+    audit.record_each(
+        "session.close", [(row, {"status": row.status}) for row in new], actor=actor, clinic=therapy.study.clinic
+    )
+    if moved:
+        jobs.request("refit", therapy.study_id)
+    return new
+
+
+def _sync_assignments(therapy: Therapy, lines: Iterable[PlanLine], log: list[LoggedSession]) -> None:
+    """Adds the forms that became due and takes back those that nobody has opened and no plan asks for."""
+    instruments = {line.instrument.code + line.instrument.rater: line.instrument for line in lines}
+    due = {
+        (form.session_id, instruments[form.instrument + form.rater].pk): form
+        for form in due_forms([line.pure() for line in lines], log, therapy.arm)
+    }
+    there = {(row.session_id, row.instrument_id): row for row in Assignment.objects.filter(session__therapy=therapy)}
+    Assignment.objects.filter(
+        pk__in=[row.pk for key, row in there.items() if key not in due], state=Assignment.State.DUE
+    ).delete()
+    Assignment.objects.bulk_create(
+        _assignment(therapy.study, form, instruments[form.instrument + form.rater])
+        for key, form in due.items()
+        if key not in there
+    )
+
+
+def _assignment(study: Study, form: DueForm, instrument: Instrument) -> Assignment:
+    return Assignment(
+        study=study,
+        session_id=form.session_id,
+        rater=form.rater,
+        instrument=instrument,
+        opens_at=form.opens_at,
+        closes_at=form.closes_at,
+    )
+
+
+@transaction.atomic
+def trait_form_assign(
+    *, therapist: Therapist, study: Study, instrument: Instrument, period: str, opens_at: datetime | None = None
+) -> Assignment:
+    """Makes a form about practice in general due for one therapist and period; once, however often called."""
+    opens = opens_at or timezone.now()
+    assignment, _ = Assignment.objects.get_or_create(
+        therapist=therapist,
+        instrument=instrument,
+        period=period,
+        defaults={"study": study, "rater": instrument.rater, "opens_at": opens, "closes_at": opens + TRAIT_WINDOW},
+    )
+    return assignment

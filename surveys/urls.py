@@ -1,0 +1,16 @@
+from django.urls import path
+
+from surveys.views import respond, therapist
+
+urlpatterns = [
+    path("r/<str:token>/", respond.link, name="link"),
+    path("f/<uuid:assignment_id>/", respond.form, name="form"),
+    path("f/<uuid:assignment_id>/answers/", respond.answers, name="form-answers"),
+    path("f/<uuid:assignment_id>/restart/", respond.restart, name="form-restart"),
+    path("f/<uuid:assignment_id>/send/", respond.send, name="form-send"),
+    path("f/<uuid:assignment_id>/receipt/", respond.receipt, name="form-receipt"),
+    path("caseload/", therapist.home, name="therapist-home"),
+    path("supervision/", therapist.supervision, name="supervisor-home"),
+    path("forms/<uuid:assignment_id>/start/", therapist.form_start, name="own-form-start"),
+    path("therapies/<uuid:therapy_id>/sessions/", therapist.session_log, name="session-log"),
+]

@@ -1,0 +1,65 @@
+"""The cast: two clinics, and in the first one therapist, a colleague, a supervisor, an administrator and
+a researcher, and a stranger from the second."""
+
+from dataclasses import dataclass
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from surveys.models import Clinic, Role, Study, Therapy, User
+from tests import factories
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
+@dataclass(frozen=True)
+class Cast:
+    clinic: Clinic
+    study: Study
+    therapist: User
+    colleague: User
+    supervisor: User
+    clinic_admin: User
+    researcher: User
+    stranger: User
+    superuser: User
+    therapy: Therapy
+    colleague_therapy: Therapy
+    stranger_therapy: Therapy
+    stranger_study: Study
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    clinic, other = factories.make_clinic(), factories.make_clinic("Hill Clinic")
+    study, other_study = factories.make_study(clinic), factories.make_study(other, code="S2")
+    supervisor = factories.make_user("supervisor@example.org", Role.SUPERVISOR, clinic=clinic)
+    therapist = factories.make_user("therapist@example.org", Role.THERAPIST, clinic=clinic)
+    colleague = factories.make_user("colleague@example.org", Role.THERAPIST, clinic=clinic)
+    stranger = factories.make_user("stranger@example.org", Role.THERAPIST, Role.RESEARCHER, clinic=other)
+    return Cast(
+        clinic=clinic,
+        study=study,
+        therapist=therapist,
+        colleague=colleague,
+        supervisor=supervisor,
+        clinic_admin=factories.make_user("admin@example.org", Role.CLINIC_ADMIN, clinic=clinic),
+        researcher=factories.make_user("researcher@example.org", Role.RESEARCHER, clinic=clinic),
+        stranger=stranger,
+        superuser=factories.make_user("root@example.org", is_superuser=True),
+        therapy=factories.make_therapy(study, therapist, supervisor),
+        colleague_therapy=factories.make_therapy(study, colleague),
+        stranger_therapy=factories.make_therapy(other_study, stranger),
+        stranger_study=other_study,
+    )
+
+
+def signed_in(user: User, **options: object) -> Client:
+    client = Client(**options)
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client

@@ -1,0 +1,99 @@
+"""Rows for tests, made through the services wherever a service makes them in real use."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from surveys.access import browser_hash
+from surveys.models import (
+    Assignment,
+    Clinic,
+    Instrument,
+    Membership,
+    Opening,
+    Patient,
+    PlanLine,
+    Response,
+    Role,
+    Session,
+    Study,
+    Therapist,
+    Therapy,
+    User,
+)
+from surveys.services.instruments import built_in_load
+from surveys.services.responses import Paradata, form_open, response_submit
+from surveys.services.sessions import session_close
+
+PASSWORD = "correct horse battery staple"
+
+
+def make_clinic(name: str = "Harbour Clinic") -> Clinic:
+    return Clinic.objects.create(name=name, contact="Reception, 555 0100")
+
+
+def make_user(email: str, *roles: Role, clinic: Clinic | None = None, **fields: object) -> User:
+    user = User.objects.create_user(email, PASSWORD, **fields)
+    Membership.objects.bulk_create(Membership(user=user, clinic=clinic, role=role) for role in roles)
+    return user
+
+
+def instrument(code: str, rater: str) -> Instrument:
+    found = Instrument.objects.filter(code=code, rater=rater).first()
+    if found is None:
+        built_in_load()
+        found = Instrument.objects.get(code=code, rater=rater)
+    return found
+
+
+def make_study(clinic: Clinic, code: str = "S1", visibility: str = "feedback", sessions: tuple[int, ...] = (1, 2, 3)) -> Study:
+    study = Study.objects.create(clinic=clinic, code=code, name=f"Study {code}", visibility=visibility)
+    for rater in ("patient", "therapist"):
+        PlanLine.objects.create(study=study, instrument=instrument("wai-s", rater), sessions=list(sessions))
+    return study
+
+
+def make_therapy(study: Study, user: User | None = None, supervisor: User | None = None) -> Therapy:
+    therapist, _ = (
+        Therapist.objects.get_or_create(clinic=study.clinic, user=user, defaults={"supervisor": supervisor})
+        if user
+        else (Therapist.objects.create(clinic=study.clinic, supervisor=supervisor), True)
+    )
+    patient = Patient.objects.create(clinic=study.clinic)
+    started = timezone.localdate() - timedelta(days=90)
+    return Therapy.objects.create(patient=patient, therapist=therapist, study=study, started_on=started)
+
+
+def hold_session(therapy: Therapy, held_at: datetime | None = None) -> Session:
+    return session_close(therapy=therapy, held_at=held_at or timezone.now() - timedelta(hours=1), status="held")
+
+
+def form_of(session: Session, rater: str) -> Assignment:
+    return Assignment.objects.get(session=session, rater=rater)
+
+
+def open_form(assignment: Assignment, browser: str = "browser", user: User | None = None) -> Opening:
+    return form_open(
+        assignment_id=assignment.pk, browser_hash=browser_hash(user, browser), device="phone"
+    )
+
+
+def give(
+    assignment: Assignment,
+    answers: dict[int, int] | int = 5,
+    sharing: str = "scores",
+    key: UUID | None = None,
+    user: User | None = None,
+) -> Response:
+    """A whole form, with one value for every item or the given answers."""
+    opening = open_form(assignment, user=user)
+    items = [item.number for item in assignment.instrument.form.items]
+    values = dict.fromkeys(items, answers) if isinstance(answers, int) else answers
+    return response_submit(
+        opening=opening,
+        answers=values,
+        sharing=sharing,
+        client_key=key or opening.client_key,
+        paradata=Paradata(device="phone", channel="link"),
+    )

@@ -1,0 +1,132 @@
+"""The job list: one pending row per scope, one result per claim, whatever dies in between."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+from surveys import jobs
+from surveys.models import Job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A handler that notes its scope when the result is written."""
+    written: list[str] = []
+    monkeypatch.setattr(jobs, "_handlers", {"note": lambda scope: lambda: written.append(scope)})
+    return written
+
+
+def test_a_hundred_requests_are_one_job(ran: list[str]) -> None:
+    for _ in range(100):
+        jobs.request("note", "a")
+    assert Job.objects.filter(state="pending").count() == 1
+    assert jobs.run_due() == 1
+    assert ran == ["a"]
+    assert Job.objects.get().state == "done"
+
+
+def test_a_request_during_a_run_is_a_second_run(ran: list[str]) -> None:
+    jobs.request("note", "a")
+    first = jobs.claim()
+    assert first is not None
+    jobs.request("note", "a")
+    assert jobs.claim() is None, "the scope is being worked on"
+    jobs.finish(first, lambda: ran.append("first"))
+    assert jobs.run_due() == 1
+    assert ran == ["first", "a"]
+
+
+def test_a_job_is_not_claimed_before_its_request_is_committed(ran: list[str]) -> None:
+    jobs.request("note", "a")
+    seen: list[object] = []
+
+    def elsewhere() -> None:
+        seen.append(jobs.claim())
+        connections.close_all()
+
+    with transaction.atomic():
+        jobs.request("note", "a")
+        other = threading.Thread(target=elsewhere)
+        other.start()
+        other.join(10)
+        assert seen == [None]
+    assert jobs.claim() is not None
+
+
+def test_a_dead_worker_s_job_is_taken_again_and_its_late_result_is_refused(ran: list[str]) -> None:
+    jobs.request("note", "a")
+    dead = jobs.claim()
+    assert dead is not None
+    assert jobs.run_due() == 0, "the lease still holds"
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert jobs.run_due() == 1
+    with pytest.raises(jobs.LeaseLost):
+        jobs.finish(dead, lambda: ran.append("late"))
+    assert ran == ["a"]
+
+
+def test_a_job_that_kills_three_workers_fails_and_stays_visible(ran: list[str]) -> None:
+    jobs.request("note", "a")
+    for _ in range(jobs.MAX_ATTEMPTS):
+        assert jobs.claim() is not None
+        Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert jobs.run_due() == 0
+    job = Job.objects.get()
+    assert (job.state, ran) == ("failed", [])
+    assert "3 attempts" in job.error
+
+
+def test_an_error_is_tried_again_later_and_the_other_jobs_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def handler(scope: str) -> jobs.Write:
+        if scope == "bad":
+            raise ValueError("an answer that must not be kept")
+        return lambda: written.append(scope)
+
+    monkeypatch.setattr(jobs, "_handlers", {"note": handler})
+    jobs.request("note", "bad")
+    jobs.request("note", "good")
+    assert jobs.run_due() == 1
+    assert written == ["good"]
+    bad = Job.objects.get(scope="bad")
+    assert (bad.state, bad.attempts, bad.error) == ("pending", 1, "ValueError")
+    assert bad.due_at > timezone.now()
+    for _ in range(2):
+        Job.objects.filter(scope="bad").update(due_at=timezone.now())
+        jobs.run_due()
+    assert Job.objects.get(scope="bad").state == "failed"
+
+
+def test_a_result_that_cannot_be_written_leaves_the_job_open(ran: list[str]) -> None:
+    def broken() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+
+    jobs.request("note", "a")
+    job = jobs.claim()
+    assert job is not None
+    with pytest.raises(Exception, match="division by zero"):
+        jobs.finish(job, broken)
+    assert Job.objects.get().state == "running"
+
+
+def test_two_workers_share_the_jobs_and_do_none_twice(ran: list[str]) -> None:
+    for number in range(40):
+        jobs.request("note", number)
+
+    def work() -> None:
+        jobs.run_due()
+        connections.close_all()
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert sorted(ran, key=int) == [str(number) for number in range(40)]
