@@ -9,7 +9,7 @@ PORT ?= 8000
 SIZE ?= study
 VAR ?= var
 PY := .venv/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
 .PHONY: help install install-dev demo demo-reset test lint bench lock browser
 
@@ -71,7 +71,7 @@ lint: install-dev ## style, format and types
 	@$(PY) -m mypy --no-error-summary
 
 bench: install-dev ## runs benchmarks/, one JSON object each
-	@for file in benchmarks/*.py; do $(PY) "$$file"; done
+	@shopt -s nullglob; for file in benchmarks/*.py; do $(PY) "$$file"; done
 
 lock: ## new requirements*.txt from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH." >&2; exit 1; }

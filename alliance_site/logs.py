@@ -1,4 +1,4 @@
-"""What may not stand in a log: the secret part of a patient's link."""
+"""What may not stand in a log: the secret part of a patient's link, and the health page's own answers."""
 
 import logging
 import re
@@ -16,3 +16,10 @@ class HideTokens(logging.Filter):
         if record.exc_text:
             record.exc_text = LINK.sub("/r/...", record.exc_text)
         return True
+
+
+class NoHealth(logging.Filter):
+    """A health page that says 503 does its work; whoever asked it every second was told already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "/health/" not in record.getMessage()

@@ -77,4 +77,8 @@ class InputGate:
             complete = len(request.body) == length
         except (UnreadablePostError, RequestDataTooBig):
             complete = False
-        return None if complete else (400, "What was sent was cut off on the way. Nothing was stored; send it again.")
+        return (
+            None
+            if complete
+            else (400, "What was sent was cut off on the way. Nothing was stored; send it again.")
+        )

@@ -46,5 +46,4 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    response = render(None, "500.html", status=500)  # type: ignore[arg-type]
-    return response
+    return render(None, "500.html", status=500)

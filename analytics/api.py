@@ -72,7 +72,10 @@ class TherapyTrend(APIView):
         summary="Ratings and expected course of one therapy",
         parameters=[
             OpenApiParameter(
-                "perspective", enum=PERSPECTIVES, default="patient", description="Whose ratings the course is expected of"
+                "perspective",
+                enum=PERSPECTIVES,
+                default="patient",
+                description="Whose ratings the course is expected of",
             )
         ],
     )
@@ -105,7 +108,9 @@ class CsvRenderer(BaseRenderer):
     media_type = "text/csv"
     format = "csv"
 
-    def render(self, data: object, accepted_media_type: str | None = None, renderer_context: object = None) -> bytes:
+    def render(
+        self, data: object, accepted_media_type: str | None = None, renderer_context: object = None
+    ) -> bytes:
         return str(data).encode()
 
 

@@ -1,7 +1,6 @@
 """Pure: the numbers of one therapy as a Vega-Lite picture, a table, and a sentence.
 
-The picture names what each mark is (its style), and one place says how a style looks. Every picture has its
-table and its sentence from the same numbers.
+One place says how each mark looks. Every picture has its table and its sentence from the same numbers.
 """
 
 from collections.abc import Sequence
@@ -63,7 +62,10 @@ class Row:
 
 
 def table(
-    patient: Sequence[Rating], therapist: Sequence[Rating], expected: Sequence[Expected], planned: Sequence[Planned]
+    patient: Sequence[Rating],
+    therapist: Sequence[Rating],
+    expected: Sequence[Expected],
+    planned: Sequence[Planned],
 ) -> tuple[Row, ...]:
     """A row for every session that was rated or asked about; the course in between is left to the picture."""
     by_patient = {point.session: point.value for point in patient}
@@ -97,7 +99,11 @@ def sentence(perspective: str, ratings: Sequence[Rating], expected: Sequence[Exp
     if course is None:
         return f"{text}. There is no expected course to compare it with yet."
     gap = last.value - course.mean
-    side = "as expected" if abs(gap) < 0.05 else f"{abs(gap):.1f} {'above' if gap > 0 else 'below'} the expected course"
+    side = (
+        "as expected"
+        if abs(gap) < 0.05
+        else f"{abs(gap):.1f} {'above' if gap > 0 else 'below'} the expected course"
+    )
     band = f"{course.lower:.1f} to {course.upper:.1f}"
     where = "within" if course.lower <= last.value <= course.upper else "outside"
     return f"{text}: {side} and {where} the range that holds 80 % of such ratings ({band})."
@@ -116,177 +122,186 @@ def therapy_spec(
     colours: dict[str, str] = PAGE,
 ) -> dict[str, Any]:
     """The chart of one therapy: session number by item mean, the full scale of the form, never cut."""
-    x_scale = {"domain": [0, max(horizon, 3) + 1], "nice": False}
-    y_scale = {"domain": [minimum, maximum], "nice": False, "zero": False}
-    ticks = sorted({row.number for row in planned} if len(planned) <= 12 else set(range(0, horizon + 2, 5)))
-    x = {
-        "field": "session",
-        "type": "quantitative",
-        "scale": x_scale,
-        "axis": {"title": "Session", "values": ticks, "format": "d", "grid": False},
-    }
-    y = {
-        "field": "value",
-        "type": "quantitative",
-        "scale": y_scale,
-        "axis": {
-            "title": f"Item mean, {minimum} to {maximum} (stronger alliance ↑)",
-            "tickMinStep": 1,
-            "tickCount": maximum - minimum,
-            "domain": False,
-            "ticks": False,
-        },
-    }
-    points = [
-        _described(rater, point, expected if rater == perspective else ())
+    look = _look(colours)
+    ends = [
+        (rater, series[-1].value, f"{rater}-label")
         for rater, series in ((PATIENT, patient), (THERAPIST, therapist))
-        for point in series
+        if series
     ]
+    if expected:
+        ends.append(("expected", expected[-1].mean, "course-label"))
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "description": f"Alliance by session, with the course that is expected of the {perspective} ratings.",
         "width": "container",
         "height": 320,
+        "padding": {"left": 4, "top": 8, "right": 76, "bottom": 4},
         "autosize": {"type": "fit", "contains": "padding"},
-        "data": {"values": points},
         "layer": [
-            *_course_layers(expected, x, y),
-            *_rater_layers(PATIENT, patient, x, y, {"shape": "circle", "filled": True, "size": 70}),
-            *_rater_layers(THERAPIST, therapist, x, y, {"shape": "triangle-up", "filled": False, "size": 80}),
-            *_missing_layer(planned, minimum, x, y),
+            *_course_layers(expected, look),
+            *_rater_layers(PATIENT, patient, expected if perspective == PATIENT else (), look),
+            *_rater_layers(THERAPIST, therapist, expected if perspective == THERAPIST else (), look),
+            *_missing_layer(planned, minimum, look),
+            *_label_layers(ends, minimum, maximum, horizon, look),
         ],
-        "config": _config(colours),
+        "encoding": {"x": _x(planned, horizon), "y": _y(minimum, maximum)},
+        "config": {"background": "transparent", "view": {"stroke": None}, "axis": look["axis"]},
     }
 
 
-def _config(colours: dict[str, str]) -> dict[str, Any]:
-    """The look of each style."""
-    text = {"fontSize": 13, "font": "system-ui, sans-serif"}
+def _x(planned: Sequence[Planned], horizon: int) -> dict[str, Any]:
+    numbers = [row.number for row in planned]
+    ticks = numbers if len(numbers) <= 8 else list(range(5, horizon + 1, 5))
     return {
-        "background": "transparent",
-        "view": {"stroke": None},
+        "field": "session",
+        "type": "quantitative",
+        "scale": {"domain": [0, max(horizon, 3) + 0.5], "nice": False},
+        "axis": {"title": "Session", "values": ticks, "format": "d", "grid": False},
+    }
+
+
+def _y(minimum: int, maximum: int) -> dict[str, Any]:
+    return {
+        "field": "value",
+        "type": "quantitative",
+        "scale": {"domain": [minimum, maximum], "nice": False, "zero": False},
         "axis": {
-            "labelColor": colours["muted"],
-            "titleColor": colours["muted"],
+            "title": f"Item mean, {minimum} to {maximum} (stronger alliance ↑)",
+            "values": list(range(minimum, maximum + 1)),
+            "domain": False,
+            "ticks": False,
+        },
+    }
+
+
+def _look(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """How each kind of mark looks; shape and dash tell the raters apart without colour."""
+    accent, therapist, muted, card = (colours[name] for name in ("accent", "therapist", "muted", "card"))
+    font = {"fontSize": 13, "font": "system-ui, sans-serif"}
+    return {
+        "patient-line": {"stroke": accent, "strokeWidth": 2},
+        "patient-point": {"shape": "circle", "size": 70, "fill": accent, "stroke": card, "strokeWidth": 1},
+        "patient-label": {"fill": accent, **font},
+        "therapist-line": {"stroke": therapist, "strokeWidth": 2, "strokeDash": [5, 4]},
+        "therapist-point": {
+            "shape": "triangle-up",
+            "size": 80,
+            "fill": card,
+            "stroke": therapist,
+            "strokeWidth": 2,
+        },
+        "therapist-label": {"fill": therapist, **font},
+        "band": {"fill": accent, "fillOpacity": 0.14},
+        "course-line": {"stroke": muted, "strokeWidth": 1},
+        "course-label": {"fill": muted, **font},
+        "missing": {"shape": "cross", "size": 60, "fill": card, "stroke": muted, "strokeWidth": 1.5},
+        "axis": {
+            "labelColor": muted,
+            "titleColor": muted,
             "gridColor": colours["line"],
             "domainColor": colours["line"],
-            "tickColor": colours["muted"],
+            "tickColor": muted,
             "labelFontSize": 13,
             "titleFontSize": 13,
-            "labelFont": text["font"],
-            "titleFont": text["font"],
+            "labelFont": font["font"],
+            "titleFont": font["font"],
             "titleFontWeight": "normal",
             "titlePadding": 10,
         },
-        "style": {
-            "patient-line": {"stroke": colours["accent"], "strokeWidth": 2},
-            "patient-point": {"fill": colours["accent"], "stroke": colours["card"], "strokeWidth": 1},
-            "patient-label": {"fill": colours["accent"], **text},
-            "therapist-line": {"stroke": colours["therapist"], "strokeWidth": 2, "strokeDash": [5, 4]},
-            "therapist-point": {"fill": colours["card"], "stroke": colours["therapist"], "strokeWidth": 2},
-            "therapist-label": {"fill": colours["therapist"], **text},
-            "band": {"fill": colours["accent"], "fillOpacity": 0.14},
-            "course-line": {"stroke": colours["muted"], "strokeWidth": 1},
-            "course-label": {"fill": colours["muted"], **text},
-            "missing": {"stroke": colours["muted"], "strokeWidth": 1.5},
-        },
     }
 
 
-def _described(rater: str, point: Rating, expected: Sequence[Expected]) -> dict[str, Any]:
-    course = {row.session: row for row in expected}.get(point.session)
-    words = f"Session {point.session}, {rater}, {point.value:.1f}"
-    if course is not None:
-        words += f", expected {course.mean:.1f} ({course.lower:.1f} to {course.upper:.1f})"
-    return {"session": point.session, "value": point.value, "rater": rater, "words": words}
-
-
-def _course_layers(expected: Sequence[Expected], x: dict[str, Any], y: dict[str, Any]) -> list[dict[str, Any]]:
+def _course_layers(expected: Sequence[Expected], look: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     if not expected:
         return []
     rows = [
         {"session": point.session, "value": point.mean, "lower": point.lower, "upper": point.upper}
         for point in expected
     ]
-    band_y = {**y, "field": "lower"}
     return [
         {
             "name": "band",
             "data": {"values": rows},
-            "mark": {"type": "area", "style": "band", "clip": True, "aria": False},
-            "encoding": {"x": x, "y": band_y, "y2": {"field": "upper"}},
+            "mark": {"type": "area", "clip": True, "aria": False, **look["band"]},
+            "encoding": {"y": {"field": "lower", "type": "quantitative"}, "y2": {"field": "upper"}},
         },
         {
             "name": "course",
             "data": {"values": rows},
-            "mark": {"type": "line", "style": "course-line", "clip": True, "aria": False},
-            "encoding": {"x": x, "y": y},
+            "mark": {"type": "line", "clip": True, "aria": False, **look["course-line"]},
         },
-        _end_label("expected", "course-label", rows[-1], x, y),
     ]
 
 
 def _rater_layers(
-    rater: str, series: Sequence[Rating], x: dict[str, Any], y: dict[str, Any], point: dict[str, Any]
+    rater: str, series: Sequence[Rating], expected: Sequence[Expected], look: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     if not series:
         return []
-    only = {"filter": {"field": "rater", "equal": rater}}
-    last = {"session": series[-1].session, "value": series[-1].value}
+    course = {point.session: point for point in expected}
+    rows = [
+        {
+            "session": point.session,
+            "value": point.value,
+            "words": _words(rater, point, course.get(point.session)),
+        }
+        for point in series
+    ]
     return [
         {
             "name": f"{rater}_line",
-            "transform": [only],
-            "mark": {"type": "line", "style": f"{rater}-line", "interpolate": "linear", "aria": False},
-            "encoding": {"x": x, "y": y},
+            "data": {"values": rows},
+            "mark": {"type": "line", "aria": False, **look[f"{rater}-line"]},
         },
-        {
-            "name": f"{rater}_points",
-            "transform": [only],
-            "mark": {"type": "point", "style": f"{rater}-point", **point, "tooltip": True},
-            "encoding": {
-                "x": x,
-                "y": y,
-                "description": {"field": "words", "type": "nominal"},
-                "tooltip": {"field": "words", "type": "nominal"},
-            },
-        },
-        _end_label(rater, f"{rater}-label", last, x, y, rise=-12 if rater == PATIENT else 14),
+        _points(f"{rater}_points", rows, look[f"{rater}-point"]),
     ]
 
 
-def _end_label(
-    words: str, style: str, row: dict[str, Any], x: dict[str, Any], y: dict[str, Any], rise: int = 0
-) -> dict[str, Any]:
+def _words(rater: str, point: Rating, course: Expected | None) -> str:
+    words = f"Session {point.session}, {rater}, {point.value:.1f}"
+    if course is None:
+        return words
+    return f"{words}, expected {course.mean:.1f} ({course.lower:.1f} to {course.upper:.1f})"
+
+
+def _points(name: str, rows: list[dict[str, Any]], look: dict[str, Any]) -> dict[str, Any]:
+    words = {"field": "words", "type": "nominal"}
     return {
-        "data": {"values": [{**row, "words": words}]},
-        "mark": {"type": "text", "style": style, "align": "right" if rise == 0 else "center", "dy": rise or 12},
-        "encoding": {"x": x, "y": y, "text": {"field": "words", "type": "nominal"}},
+        "name": name,
+        "data": {"values": rows},
+        "mark": {"type": "point", **look},
+        "encoding": {"description": words, "tooltip": words},
     }
 
 
 def _missing_layer(
-    planned: Sequence[Planned], minimum: int, x: dict[str, Any], y: dict[str, Any]
+    planned: Sequence[Planned], minimum: int, look: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """A hollow mark at the foot for every form that was asked for and did not come."""
-    reasons = {"missing": "no rating came in", "declined": "declined"}
+    reasons = {"missing": "no form came in", "declined": "the form was left empty"}
     rows = [
         {"session": row.number, "value": minimum, "words": f"Session {row.number}: {reasons[row.state]}"}
         for row in planned
         if row.state in reasons
     ]
-    if not rows:
-        return []
-    return [
-        {
-            "name": "missing",
-            "data": {"values": rows},
-            "mark": {"type": "point", "style": "missing", "shape": "cross", "filled": False, "size": 60},
-            "encoding": {
-                "x": x,
-                "y": y,
-                "description": {"field": "words", "type": "nominal"},
-                "tooltip": {"field": "words", "type": "nominal"},
-            },
-        }
-    ]
+    return [_points("missing", rows, look["missing"])] if rows else []
+
+
+def _label_layers(
+    ends: list[tuple[str, float, str]],
+    minimum: int,
+    maximum: int,
+    horizon: int,
+    look: dict[str, dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Names beside the ends of the lines instead of a legend, pushed apart where they would overlap."""
+    gap = (maximum - minimum) / 16
+    layers: list[dict[str, Any]] = []
+    floor = float(minimum)
+    for words, value, style in sorted(ends, key=lambda end: end[1]):
+        at = max(value, floor)
+        floor = at + gap
+        row = {"session": max(horizon, 3) + 0.5, "value": at}
+        mark = {"type": "text", "text": words, "align": "left", "dx": 8, "aria": False, **look[style]}
+        layers.append({"data": {"values": [row]}, "mark": mark})
+    return layers

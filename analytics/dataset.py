@@ -29,7 +29,7 @@ def growth_spec() -> GrowthSpec:
 def long_data(study_id: UUID, perspective: str, instrument: str, scale: str) -> LongData:
     """Every scored rating of a study by one rater on one scale, with time as `TIME_CODING` says."""
     rows = study_ratings(study_id, perspective, instrument, scale)
-    columns = {
+    columns: dict[str, list[str] | list[float]] = {
         "therapist": [str(row.therapist) for row in rows],
         "therapy": [str(row.therapy) for row in rows],
         "time": [time_of(row.session) for row in rows],

@@ -25,7 +25,9 @@ class GrowthFit(models.Model):
     status = models.CharField(max_length=20, choices=Status)
     message = models.CharField(max_length=500, blank=True)
     spec = models.JSONField()
-    result = models.JSONField(null=True, help_text="Estimates with their provenance; empty where there are none")
+    result = models.JSONField(
+        null=True, help_text="Estimates with their provenance; empty where there are none"
+    )
     data_until = models.DateTimeField(help_text="Forms received up to here are in the model")
     data_fingerprint = models.CharField(max_length=64)
     n_ratings = models.PositiveIntegerField()
@@ -38,11 +40,14 @@ class GrowthFit(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(result__isnull=False) | ~Q(status__in=["ok", "singular"]), name="growth_fit_has_a_result"
+                condition=Q(result__isnull=False) | ~Q(status__in=["ok", "singular"]),
+                name="growth_fit_has_a_result",
             ),
         ]
         indexes = [
-            models.Index(fields=["study", "perspective", "instrument", "scale", "-fitted_at"], name="growth_fit_latest")
+            models.Index(
+                fields=["study", "perspective", "instrument", "scale", "-fitted_at"], name="growth_fit_latest"
+            )
         ]
 
     def __str__(self) -> str:

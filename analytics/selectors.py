@@ -68,11 +68,15 @@ class Trend:
 
     def of(self, perspective: str) -> tuple[RatingPoint, ...]:
         return tuple(
-            point for point in self.ratings if point.perspective == perspective and point.scale == OUTCOME_SCALE
+            point
+            for point in self.ratings
+            if point.perspective == perspective and point.scale == OUTCOME_SCALE
         )
 
 
-def latest_fits(study_id: UUID, perspective: str, instrument: str) -> tuple[GrowthFit | None, GrowthFit | None]:
+def latest_fits(
+    study_id: UUID, perspective: str, instrument: str
+) -> tuple[GrowthFit | None, GrowthFit | None]:
     """The last fit with numbers, and the last attempt."""
     fits = GrowthFit.objects.filter(
         study=study_id, perspective=perspective, instrument=instrument, scale=OUTCOME_SCALE
@@ -130,10 +134,12 @@ def _ratings(user: Actor, therapy: Therapy) -> tuple[RatingPoint, ...]:
             "response__submitted_at",
         )
     )
-    return tuple(RatingPoint(*row[:5], timezone.localdate(row[5])) for row in rows)
+    # The filter leaves no nulls.
+    return tuple(RatingPoint(*row[:5], timezone.localdate(row[5])) for row in rows)  # type: ignore[arg-type]
 
 
 def _expected(fit: GrowthFit, plan: SessionPlan, observed: list[RatingPoint]) -> tuple[ExpectedPoint, ...]:
+    assert fit.result is not None, "a good fit has a result"
     sessions = range(plan.first, plan.horizon + 1)
     course = expected_course(
         FitResult.from_dict(fit.result),
@@ -143,7 +149,9 @@ def _expected(fit: GrowthFit, plan: SessionPlan, observed: list[RatingPoint]) ->
         level=BAND,
     )
     rows = zip(sessions, course.mean, course.lower, course.upper, strict=True)
-    return tuple(ExpectedPoint(session, float(mean), float(low), float(high)) for session, mean, low, high in rows)
+    return tuple(
+        ExpectedPoint(session, float(mean), float(low), float(high)) for session, mean, low, high in rows
+    )
 
 
 def _summary(fit: GrowthFit) -> FitSummary:

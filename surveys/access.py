@@ -140,7 +140,13 @@ class Link:
     assignment: Assignment | None = None
 
 
-_FORM = ("instrument", "study__clinic", "session__therapy__therapist", "session__therapy__patient", "therapist")
+_FORM = (
+    "instrument",
+    "study__clinic",
+    "session__therapy__therapist",
+    "session__therapy__patient",
+    "therapist",
+)
 
 
 def form_state(assignment: Assignment, now: datetime) -> LinkState:
@@ -174,7 +180,9 @@ def get_opening_or_404(user: Actor, browser_secret: str, assignment_id: uuid.UUI
         assignment__rater=Rater.PATIENT, browser_hash=browser_hash(AnonymousUser(), browser_secret)
     )
     by_therapist = Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
-    rule = (by_patient if browser_secret else Q(pk=None)) | (by_therapist if isinstance(user, User) else Q(pk=None))
+    rule = (by_patient if browser_secret else Q(pk=None)) | (
+        by_therapist if isinstance(user, User) else Q(pk=None)
+    )
     opening = rows.filter(rule, assignment=assignment_id).first()
     if opening is None:
         raise Http404("No such form.")

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
+from django.db.models import Model
+
+from surveys.access import Actor
 from surveys.models import AuditEvent, Clinic, User
 
 
 def record(
-    act: str, *, subject: object, actor: User | None = None, clinic: Clinic | None = None, **detail: object
+    act: str, *, subject: Model, actor: Actor | None = None, clinic: Clinic | None = None, **detail: object
 ) -> None:
     """`subject` is a row; its kind and id are kept. `detail` never holds an answer, a score or a token."""
     record_each(act, [(subject, detail)], actor=actor, clinic=clinic)
@@ -14,17 +17,18 @@ def record(
 
 def record_each(
     act: str,
-    subjects: Iterable[tuple[object, Mapping[str, object]]],
+    subjects: Iterable[tuple[Model, Mapping[str, object]]],
     *,
-    actor: User | None = None,
+    actor: Actor | None = None,
     clinic: Clinic | None = None,
 ) -> None:
     """One event for every (subject, detail), as `record` writes it."""
+    person = actor if isinstance(actor, User) else None
     AuditEvent.objects.bulk_create(
-        AuditEvent(act=act, actor=actor, clinic=clinic, subject=_name(subject), detail=dict(detail))
+        AuditEvent(act=act, actor=person, clinic=clinic, subject=_name(subject), detail=dict(detail))
         for subject, detail in subjects
     )
 
 
-def _name(subject: object) -> str:
-    return f"{subject._meta.model_name}:{subject.pk}"  # type: ignore[attr-defined]
+def _name(subject: Model) -> str:
+    return f"{subject._meta.model_name}:{subject.pk}"

@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
@@ -49,7 +50,7 @@ class SentForm:
     is_anyway: bool
 
 
-def read_form(data: QueryDict, files: MultiValueDict[str, object], instrument: Instrument) -> SentForm:
+def read_form(data: QueryDict, files: MultiValueDict[str, UploadedFile], instrument: Instrument) -> SentForm:
     """A sent questionnaire; raises BadField or OutdatedForm."""
     fields = _single_fields(data, files, len(instrument.form.items) + len(_FIELDS))
     # First, because a page of another version may hold items that this one does not have.
@@ -67,7 +68,7 @@ def read_form(data: QueryDict, files: MultiValueDict[str, object], instrument: I
 
 
 def read_answers(
-    data: QueryDict, files: MultiValueDict[str, object], instrument: Instrument
+    data: QueryDict, files: MultiValueDict[str, UploadedFile], instrument: Instrument
 ) -> Mapping[int, int]:
     """The answers of one autosave; raises BadField."""
     fields = _single_fields(data, files, len(instrument.form.items) + 1)
@@ -83,7 +84,7 @@ def kept_fields(data: QueryDict) -> dict[str, str]:
     }
 
 
-def _single_fields(data: QueryDict, files: MultiValueDict[str, object], n_most: int) -> dict[str, str]:
+def _single_fields(data: QueryDict, files: MultiValueDict[str, UploadedFile], n_most: int) -> dict[str, str]:
     if files:
         raise BadField("A file was sent; this form has no field for one.")
     n_values = sum(len(values) for _, values in data.lists())
@@ -156,7 +157,7 @@ class SessionForm(forms.Form):
         held_at: datetime = self.cleaned_data["held_at"]
         day = timezone.localdate(held_at)
         if held_at > timezone.now():
-            raise forms.ValidationError("This time is still to come. Enter the session after it was due.")
+            raise forms.ValidationError("This time is still to come. Enter a session once its time is over.")
         # Nobody can take a session out of the log, so a slip of the year is caught here.
         if day < self.therapy.started_on:
             raise forms.ValidationError(

@@ -67,7 +67,7 @@ def claim() -> Claim | None:
         cursor.execute(
             """
             UPDATE surveys_job SET state = 'running', attempts = attempts + 1, fence = fence + 1,
-                   lease_until = clock_timestamp() + %s
+                   lease_until = clock_timestamp() + make_interval(secs => %s)
             WHERE id = (
                 SELECT job.id FROM surveys_job job
                 WHERE job.kind = ANY(%s) AND job.attempts < %s
@@ -80,7 +80,7 @@ def claim() -> Claim | None:
                 ORDER BY job.due_at FOR UPDATE SKIP LOCKED LIMIT 1)
             RETURNING id, kind, scope, fence, attempts
             """,
-            [LEASE, list(_handlers), MAX_ATTEMPTS],
+            [LEASE.total_seconds(), list(_handlers), MAX_ATTEMPTS],
         )
         row = cursor.fetchone()
     return Claim(*row) if row else None
@@ -122,14 +122,20 @@ def _put_back(job: Claim, error: Exception) -> None:
         cursor.execute(
             """
             UPDATE surveys_job SET error = %s, lease_until = NULL, finished_at = clock_timestamp(),
-                   due_at = clock_timestamp() + %s,
+                   due_at = clock_timestamp() + make_interval(secs => %s),
                    state = CASE WHEN attempts >= %s OR EXISTS (
                        SELECT 1 FROM surveys_job waiting
                        WHERE waiting.kind = surveys_job.kind AND waiting.scope = surveys_job.scope
                          AND waiting.state = 'pending') THEN 'failed' ELSE 'pending' END
             WHERE id = %s AND fence = %s AND state = 'running'
             """,
-            [f"{type(error).__name__}"[:500], RETRY_AFTER * job.attempts, MAX_ATTEMPTS, job.id, job.fence],
+            [
+                type(error).__name__,
+                (RETRY_AFTER * job.attempts).total_seconds(),
+                MAX_ATTEMPTS,
+                job.id,
+                job.fence,
+            ],
         )
 
 
@@ -143,7 +149,9 @@ def run_due(seconds: float = 5) -> int:
             finish(job, _handlers[job.kind](job.scope))
             done += 1
         except LeaseLost:
-            log.warning("job %s (%s) was taken over by another worker; its result is dropped", job.id, job.kind)
+            log.warning(
+                "job %s (%s) was taken over by another worker; its result is dropped", job.id, job.kind
+            )
         except Exception as error:
             # The row keeps what happened, and the log the traceback; the other jobs go on.
             log.exception("job %s (%s) failed, attempt %s", job.id, job.kind, job.attempts)

@@ -47,7 +47,9 @@ def instrument(code: str, rater: str) -> Instrument:
     return found
 
 
-def make_study(clinic: Clinic, code: str = "S1", visibility: str = "feedback", sessions: tuple[int, ...] = (1, 2, 3)) -> Study:
+def make_study(
+    clinic: Clinic, code: str = "S1", visibility: str = "feedback", sessions: tuple[int, ...] = (1, 2, 3)
+) -> Study:
     study = Study.objects.create(clinic=clinic, code=code, name=f"Study {code}", visibility=visibility)
     for rater in ("patient", "therapist"):
         PlanLine.objects.create(study=study, instrument=instrument("wai-s", rater), sessions=list(sessions))
@@ -66,7 +68,9 @@ def make_therapy(study: Study, user: User | None = None, supervisor: User | None
 
 
 def hold_session(therapy: Therapy, held_at: datetime | None = None) -> Session:
-    return session_close(therapy=therapy, held_at=held_at or timezone.now() - timedelta(hours=1), status="held")
+    return session_close(
+        therapy=therapy, held_at=held_at or timezone.now() - timedelta(hours=1), status="held"
+    )
 
 
 def form_of(session: Session, rater: str) -> Assignment:
@@ -74,9 +78,7 @@ def form_of(session: Session, rater: str) -> Assignment:
 
 
 def open_form(assignment: Assignment, browser: str = "browser", user: User | None = None) -> Opening:
-    return form_open(
-        assignment_id=assignment.pk, browser_hash=browser_hash(user, browser), device="phone"
-    )
+    return form_open(assignment_id=assignment.pk, browser_hash=browser_hash(user, browser), device="phone")
 
 
 def give(

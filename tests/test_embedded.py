@@ -154,7 +154,7 @@ def test_a_path_too_long_for_a_socket_gets_a_short_folder(var: Path) -> None:
 
 
 def test_a_folder_name_with_signs_of_a_url_works(var: Path) -> None:
-    folder = var / "Müller & Söhne's 100%"
+    folder = var / "Müller, Söhne's & Co 100%"
     postgres, valkey = EmbeddedPostgres(folder / "pg", durable=False), EmbeddedValkey(folder / "valkey")
     try:
         postgres.start()
@@ -166,13 +166,21 @@ def test_a_folder_name_with_signs_of_a_url_works(var: Path) -> None:
         valkey.remove()
 
 
-def test_a_socket_folder_of_somebody_else_is_refused(var: Path) -> None:
+def test_a_server_folder_open_to_others_is_refused(var: Path) -> None:
     server = EmbeddedPostgres(var / "pg", durable=False)
-    server.home.mkdir(mode=0o700)
-    server.home.chmod(0o755)
-    with pytest.raises(EmbeddedError, match="must be a folder of user"):
+    server._prepare()
+    server.home.chmod(0o750)
+    with pytest.raises(EmbeddedError, match=r"must be a folder of user .* with mode 0700"):
         server.start()
-    server.home.rmdir()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give a folder away")
+def test_a_server_folder_of_somebody_else_is_refused(var: Path) -> None:
+    server = EmbeddedPostgres(var / "pg", durable=False)
+    server._prepare()
+    os.chown(server.run, 12345, 12345)
+    with pytest.raises(EmbeddedError, match="it belongs to user 12345"):
+        server.start()
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has another account to run servers as")

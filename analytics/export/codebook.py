@@ -19,8 +19,12 @@ class Column:
 FIXED = (
     Column("study", "study", "Code of the study", "text"),
     Column("therapist", "therapist", "Random code of the therapist", "text"),
-    Column("patient", "patient", "Random code of the patient", "text; empty for forms about practice in general"),
-    Column("therapy", "therapy", "Random code of the treatment episode, the level-2 unit of the models", "text"),
+    Column(
+        "patient", "patient", "Random code of the patient", "text; empty for forms about practice in general"
+    ),
+    Column(
+        "therapy", "therapy", "Random code of the treatment episode, the level-2 unit of the models", "text"
+    ),
     Column("session", "session", "Number of the held session that the form is about", "whole number from 1"),
     Column("period", "therapist", "Period of a form about practice in general", "text"),
     Column("rater", "form", "Who filled the form", "patient, therapist"),
@@ -57,7 +61,12 @@ def _item_column(number: int, instruments: list[Instrument]) -> Column:
         for item in instrument.form.items
         if item.number == number
     }
-    return Column(f"item_{number}", "form", f"Answer to item {number} as given, before any reversal", f"{'; '.join(sorted(ranges))}; {MISSING}")
+    return Column(
+        f"item_{number}",
+        "form",
+        f"Answer to item {number} as given, before any reversal",
+        f"{'; '.join(sorted(ranges))}; {MISSING}",
+    )
 
 
 def _scale_columns(code: str, instruments: list[Instrument]) -> list[Column]:

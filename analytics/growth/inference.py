@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from .covariance import Array
 from .deviance import Objective
@@ -71,8 +71,12 @@ def infer(
 def t_test(estimate: float, se: float, df: float) -> tuple[float, float, float, float]:
     """t, two-sided p, and the limits of the 95 % interval; df = inf gives the normal ones."""
     t = estimate / se
-    half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * se
-    return t, float(2 * stats.t.sf(abs(t), df)), estimate - half, estimate + half
+    if np.isinf(df):
+        tail, quantile = float(special.ndtr(-abs(t))), float(special.ndtri((1 + LEVEL) / 2))
+    else:
+        tail, quantile = float(special.stdtr(df, -abs(t))), float(special.stdtrit(df, (1 + LEVEL) / 2))
+    half = quantile * se
+    return t, 2 * tail, estimate - half, estimate + half
 
 
 def _satterthwaite(found: Search, coding: Array) -> Array:

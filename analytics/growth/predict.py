@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from .covariance import Array
 from .results import FitResult
@@ -72,7 +72,7 @@ def expected_course(
         d = x - X.T @ w
         mean[i] = x @ beta + w @ (y_obs[before] - X @ beta)
         variance[i] = x @ T @ x + sigma**2 - v @ w + d @ cov_beta @ d
-    half = float(stats.norm.ppf((1 + level) / 2)) * np.sqrt(variance)
+    half = float(special.ndtri((1 + level) / 2)) * np.sqrt(variance)
     return Course(at, mean, mean - half, mean + half)
 
 

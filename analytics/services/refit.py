@@ -20,7 +20,9 @@ def study_refit(study_id: str) -> Callable[[], None]:
     model whose data have not changed since its last fit is not fitted again.
     """
     study = Study.objects.get(pk=UUID(study_id))
-    fits = [found for instrument in outcome_instruments(study) if (found := _refit(study, instrument)) is not None]
+    fits = [
+        found for instrument in outcome_instruments(study) if (found := _refit(study, instrument)) is not None
+    ]
 
     def write() -> None:
         GrowthFit.objects.bulk_create(fits)
@@ -31,9 +33,13 @@ def study_refit(study_id: str) -> Callable[[], None]:
 def _refit(study: Study, instrument: Instrument) -> GrowthFit | None:
     started = timezone.now()
     data = long_data(study.pk, instrument.rater, instrument.code, OUTCOME_SCALE)
-    last = GrowthFit.objects.filter(
-        study=study, perspective=instrument.rater, instrument=instrument.code, scale=OUTCOME_SCALE
-    ).order_by("-fitted_at").first()
+    last = (
+        GrowthFit.objects.filter(
+            study=study, perspective=instrument.rater, instrument=instrument.code, scale=OUTCOME_SCALE
+        )
+        .order_by("-fitted_at")
+        .first()
+    )
     if last and (last.data_fingerprint, last.engine_version) == (data.fingerprint, ENGINE):
         return None
     result = fit(data, growth_spec())

@@ -2,11 +2,13 @@
 
 from django import template
 
+from analytics.charts import Row
+
 register = template.Library()
 
 FORM_STATES = {
     "received": "received",
-    "declined": "declined",
+    "declined": "left empty",
     "missing": "not received",
     "open": "open now",
     "planned": "planned",
@@ -20,5 +22,9 @@ def one_decimal(value: float | None) -> str:
 
 
 @register.filter
-def form_state(state: str) -> str:
-    return FORM_STATES[state]
+def form_words(row: Row, perspective: str) -> str:
+    """What became of the form of a session; a rating that came in but is not shown is said to be there."""
+    shown = row.patient if perspective == "patient" else row.therapist
+    if row.state == "received" and shown is None:
+        return "received, not shown"
+    return FORM_STATES[row.state]

@@ -14,11 +14,11 @@ CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON surveys_auditevent
     FOR EACH ROW EXECUTE FUNCTION surveys_refuse();
 CREATE TRIGGER response_append_only BEFORE UPDATE ON surveys_response
     FOR EACH ROW WHEN (
-        (OLD.id, OLD.assignment_id, OLD.instrument_id, OLD.answers, OLD.client_key, OLD.receipt_code, OLD.layout,
-         OLD.device, OLD.channel, OLD.with_staff_session, OLD.started_at, OLD.submitted_at)
+        (OLD.id, OLD.assignment_id, OLD.instrument_id, OLD.answers, OLD.client_key, OLD.receipt_code,
+         OLD.layout, OLD.device, OLD.channel, OLD.with_staff_session, OLD.started_at, OLD.submitted_at)
         IS DISTINCT FROM
-        (NEW.id, NEW.assignment_id, NEW.instrument_id, NEW.answers, NEW.client_key, NEW.receipt_code, NEW.layout,
-         NEW.device, NEW.channel, NEW.with_staff_session, NEW.started_at, NEW.submitted_at))
+        (NEW.id, NEW.assignment_id, NEW.instrument_id, NEW.answers, NEW.client_key, NEW.receipt_code,
+         NEW.layout, NEW.device, NEW.channel, NEW.with_staff_session, NEW.started_at, NEW.submitted_at))
     EXECUTE FUNCTION surveys_refuse();
 CREATE TRIGGER score_append_only BEFORE UPDATE ON surveys_score
     FOR EACH ROW EXECUTE FUNCTION surveys_refuse();

@@ -8,7 +8,13 @@ from surveys.models.clinic import Clinic, User
 class AuditEvent(models.Model):
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     act = models.CharField(max_length=40, help_text="e.g. response.submit, therapy.view, ratings.export")
-    actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", help_text="Empty: by a patient's link, or by the system")
+    actor = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Empty: by a patient's link, or by the system",
+    )
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, null=True, related_name="+")
     subject = models.CharField(max_length=80, help_text="Kind and id of the row, e.g. therapy:0190...")
     detail = models.JSONField(default=dict, help_text="Never an answer, a score or a token")

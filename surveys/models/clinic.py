@@ -2,6 +2,7 @@
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.db.models.functions import Lower
 
 from surveys.ids import uuid7
 
@@ -9,8 +10,12 @@ from surveys.ids import uuid7
 class Clinic(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120)
-    contact = models.CharField(max_length=200, help_text="Whom a patient may call; shown on every patient page")
-    is_simulated = models.BooleanField(default=False, help_text="Simulated people and answers, marked on every page")
+    contact = models.CharField(
+        max_length=200, help_text="Whom a patient may call; shown on every patient page"
+    )
+    is_simulated = models.BooleanField(
+        default=False, help_text="Simulated people and answers, marked on every page"
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -44,11 +49,11 @@ class User(AbstractBaseUser):
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS = []
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(email=models.functions.Lower("email")), name="user_email_is_lower_case")
+            models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_is_lower_case")
         ]
 
     def __str__(self) -> str:

@@ -20,14 +20,20 @@ class Job(models.Model):
     due_at = models.DateTimeField()
     requested_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True)
-    fence = models.PositiveIntegerField(default=0, help_text="Grows with every claim; a result is written only by the last one")
+    fence = models.PositiveIntegerField(
+        default=0, help_text="Grows with every claim; a result is written only by the last one"
+    )
     finished_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["kind", "scope"], condition=Q(state="pending"), name="job_pending_once"),
-            models.CheckConstraint(condition=Q(state__in=["pending", "running", "done", "failed"]), name="job_state_is_known"),
+            models.UniqueConstraint(
+                fields=["kind", "scope"], condition=Q(state="pending"), name="job_pending_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["pending", "running", "done", "failed"]), name="job_state_is_known"
+            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state__in=["pending", "running"]), name="job_open"),

@@ -13,7 +13,9 @@ class Therapist(models.Model):
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="therapists")
     code = models.CharField(max_length=12, default=new_code)
     user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="therapists")
-    supervisor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="supervisees")
+    supervisor = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="supervisees"
+    )
 
     class Meta:
         constraints = [
@@ -38,7 +40,9 @@ class Patient(models.Model):
     language = models.CharField(max_length=12, default="en")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["clinic", "code"], name="patient_code_once_per_clinic")]
+        constraints = [
+            models.UniqueConstraint(fields=["clinic", "code"], name="patient_code_once_per_clinic")
+        ]
 
     def __str__(self) -> str:
         return self.code
@@ -57,7 +61,9 @@ class Therapy(models.Model):
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="therapies")
     therapist = models.ForeignKey(Therapist, on_delete=models.PROTECT, related_name="therapies")
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="therapies")
-    arm = models.CharField(max_length=40, blank=True, help_text="Which lines of the study's plan apply, beside the common ones")
+    arm = models.CharField(
+        max_length=40, blank=True, help_text="Which lines of the study's plan apply, beside the common ones"
+    )
     started_on = models.DateField()
     ended_on = models.DateField(null=True, blank=True)
     end_reason = models.CharField(max_length=12, choices=EndReason, blank=True)
@@ -66,11 +72,14 @@ class Therapy(models.Model):
         verbose_name_plural = "therapies"
         constraints = [
             models.CheckConstraint(
-                condition=Q(ended_on=None, end_reason="") | (Q(ended_on__gte=F("started_on")) & ~Q(end_reason="")),
+                condition=Q(ended_on=None, end_reason="")
+                | (Q(ended_on__gte=F("started_on")) & ~Q(end_reason="")),
                 name="therapy_end_has_date_and_reason",
             ),
             models.UniqueConstraint(
-                fields=["patient", "study"], condition=Q(ended_on=None), name="therapy_open_once_per_patient_and_study"
+                fields=["patient", "study"],
+                condition=Q(ended_on=None),
+                name="therapy_open_once_per_patient_and_study",
             ),
         ]
 

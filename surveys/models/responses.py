@@ -26,7 +26,9 @@ class Opening(models.Model):
     opened_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["assignment", "browser_hash"], name="opening_once_per_browser")]
+        constraints = [
+            models.UniqueConstraint(fields=["assignment", "browser_hash"], name="opening_once_per_browser")
+        ]
 
     def __str__(self) -> str:
         return f"{self.assignment_id} on {self.device}"
@@ -54,22 +56,32 @@ class Response(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="response")
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+")
-    answers = models.JSONField(help_text="Item number to value, or -99 skipped, -98 prefer not to answer, -97 not shown")
+    answers = models.JSONField(
+        help_text="Item number to value, or -99 skipped, -98 prefer not to answer, -97 not shown"
+    )
     client_key = models.UUIDField(unique=True)
     receipt_code = models.CharField(max_length=9, default=new_receipt_code)
     layout = models.CharField(max_length=12, default="cards")
     device = models.CharField(max_length=12)
     channel = models.CharField(max_length=12, help_text="link, or staff for a form filled after signing in")
-    with_staff_session = models.BooleanField(default=False, help_text="A member of staff was signed in on the same browser")
+    with_staff_session = models.BooleanField(
+        default=False, help_text="A member of staff was signed in on the same browser"
+    )
     started_at = models.DateTimeField()
     submitted_at = models.DateTimeField(db_index=True)
-    sharing = models.CharField(max_length=8, choices=Sharing, help_text="What the patient lets the therapist see")
-    reveal_at = models.DateTimeField(null=True, blank=True, help_text="When the therapist had given or declined their own rating")
+    sharing = models.CharField(
+        max_length=8, choices=Sharing, help_text="What the patient lets the therapist see"
+    )
+    reveal_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the therapist had given or declined their own rating"
+    )
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(sharing__in=Sharing.values), name="response_sharing_is_known"),
-            models.CheckConstraint(condition=Q(submitted_at__gte=models.F("started_at")), name="response_sent_after_start"),
+            models.CheckConstraint(
+                condition=Q(submitted_at__gte=models.F("started_at")), name="response_sent_after_start"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -89,8 +101,12 @@ class Score(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["response", "scale"], name="score_once_per_scale"),
-            models.CheckConstraint(condition=Q(n_answered__lte=models.F("n_items")), name="score_answered_within_items"),
-            models.CheckConstraint(condition=Q(mean=None) | Q(n_answered__gte=1), name="score_needs_an_answer"),
+            models.CheckConstraint(
+                condition=Q(n_answered__lte=models.F("n_items")), name="score_answered_within_items"
+            ),
+            models.CheckConstraint(
+                condition=Q(mean=None) | Q(n_answered__gte=1), name="score_needs_an_answer"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -27,7 +27,9 @@ class Study(models.Model):
     class Meta:
         verbose_name_plural = "studies"
         constraints = [
-            models.CheckConstraint(condition=Q(visibility__in=["blind", "delayed", "feedback"]), name="study_visibility_is_known")
+            models.CheckConstraint(
+                condition=Q(visibility__in=["blind", "delayed", "feedback"]), name="study_visibility_is_known"
+            )
         ]
 
     def __str__(self) -> str:
@@ -42,7 +44,9 @@ class PlanLine(models.Model):
     arm = models.CharField(max_length=40, blank=True, help_text="Empty: for every therapy of the study")
     sessions = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True)
     every = models.PositiveSmallIntegerField(null=True, blank=True)
-    window_hours = models.PositiveIntegerField(default=48, help_text="How long after the session the form stays open")
+    window_hours = models.PositiveIntegerField(
+        default=48, help_text="How long after the session the form stays open"
+    )
 
     class Meta:
         constraints = [
@@ -89,11 +93,14 @@ class Session(models.Model):
         constraints = [
             # Deferred: a late entry renumbers the sessions after it inside one transaction.
             models.UniqueConstraint(
-                fields=["therapy", "number"], name="session_number_once", deferrable=models.Deferrable.DEFERRED
+                fields=["therapy", "number"],
+                name="session_number_once",
+                deferrable=models.Deferrable.DEFERRED,
             ),
             models.UniqueConstraint(fields=["therapy", "held_at"], name="session_time_once"),
             models.CheckConstraint(
-                condition=Q(status="held", number__gte=1) | Q(status__in=["cancelled", "no_show"], number=None),
+                condition=Q(status="held", number__gte=1)
+                | Q(status__in=["cancelled", "no_show"], number=None),
                 name="session_number_only_when_held",
             ),
         ]
@@ -103,7 +110,7 @@ class Session(models.Model):
 
 
 class Assignment(models.Model):
-    """One form due from one rater: for one session, or for a period where the form is about practice in general."""
+    """One form due from one rater: for one session, or for a period if it is about practice in general."""
 
     class State(models.TextChoices):
         DUE = "due", "Due"
@@ -114,15 +121,22 @@ class Assignment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="assignments")
-    session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="assignments")
-    therapist = models.ForeignKey("surveys.Therapist", on_delete=models.PROTECT, null=True, blank=True, related_name="trait_assignments")
-    period = models.CharField(max_length=20, blank=True, help_text="Of a form about practice in general, e.g. 2026")
+    session = models.ForeignKey(
+        Session, on_delete=models.PROTECT, null=True, blank=True, related_name="assignments"
+    )
+    therapist = models.ForeignKey(
+        "surveys.Therapist", on_delete=models.PROTECT, null=True, blank=True, related_name="trait_assignments"
+    )
+    period = models.CharField(
+        max_length=20, blank=True, help_text="Of a form about practice in general, e.g. 2026"
+    )
     rater = models.CharField(max_length=12, choices=Rater)
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+")
     opens_at = models.DateTimeField()
     closes_at = models.DateTimeField()
     state = models.CharField(max_length=12, choices=State, default=State.DUE)
-    token_hash = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    # Null and not empty where there is no link: many rows have none, and the links are unique.
+    token_hash = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
 
     class Meta:
         constraints = [
@@ -131,10 +145,18 @@ class Assignment(models.Model):
                 | (Q(session=None, therapist__isnull=False, rater="therapist") & ~Q(period="")),
                 name="assignment_of_a_session_or_a_period",
             ),
-            models.UniqueConstraint(fields=["session", "rater", "instrument"], name="assignment_once_per_session"),
-            models.UniqueConstraint(fields=["therapist", "instrument", "period"], name="assignment_once_per_period"),
-            models.CheckConstraint(condition=Q(closes_at__gt=F("opens_at")), name="assignment_closes_after_opening"),
-            models.CheckConstraint(condition=Q(token_hash=None) | Q(rater="patient"), name="assignment_link_is_for_patients"),
+            models.UniqueConstraint(
+                fields=["session", "rater", "instrument"], name="assignment_once_per_session"
+            ),
+            models.UniqueConstraint(
+                fields=["therapist", "instrument", "period"], name="assignment_once_per_period"
+            ),
+            models.CheckConstraint(
+                condition=Q(closes_at__gt=F("opens_at")), name="assignment_closes_after_opening"
+            ),
+            models.CheckConstraint(
+                condition=Q(token_hash=None) | Q(rater="patient"), name="assignment_link_is_for_patients"
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=["due", "opened", "submitted", "declined", "withdrawn"]),
                 name="assignment_state_is_known",

@@ -11,7 +11,11 @@ from surveys.tokens import new_token, token_hash
 def link_issue(*, assignment: Assignment, actor: User | None = None) -> str:
     """The token of a new link to a patient's open form; an earlier link to it dies. Raises ValueError
     for a form that is not a patient's or is no longer open."""
-    row = Assignment.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=assignment.pk)
+    row = (
+        Assignment.objects.select_for_update(of=("self",))
+        .select_related("study__clinic")
+        .get(pk=assignment.pk)
+    )
     if row.rater != Rater.PATIENT:
         raise ValueError("Only a patient's form has a link; a therapist signs in.")
     if row.state not in (Assignment.State.DUE, Assignment.State.OPENED):

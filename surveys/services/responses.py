@@ -1,15 +1,17 @@
 """From an opened form to a stored response."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Subquery
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from surveys import audit, jobs, scoring
-from surveys.access import LinkState, form_state
+from surveys.access import Actor, LinkState, form_state
 from surveys.models import (
     Assignment,
     DraftAnswer,
@@ -21,6 +23,7 @@ from surveys.models import (
     Sharing,
     User,
 )
+from surveys.packs import InstrumentFile
 
 
 class Refusal(Exception):
@@ -53,7 +56,9 @@ class Paradata:
 
 
 @transaction.atomic
-def form_open(*, assignment_id: uuid.UUID, browser_hash: str, device: str, at: datetime | None = None) -> Opening:
+def form_open(
+    *, assignment_id: uuid.UUID, browser_hash: str, device: str, at: datetime | None = None
+) -> Opening:
     """Begins the form in a browser, or finds what that browser began; raises FormClosed."""
     now = at or timezone.now()
     assignment = Assignment.objects.select_for_update().get(pk=assignment_id)
@@ -76,7 +81,9 @@ def drafts_save(*, opening: Opening, answers: Mapping[int, int]) -> None:
         raise FormClosed("This form can no longer be changed.")
     DraftAnswer.objects.bulk_create(
         [
-            DraftAnswer(assignment=assignment, opening=opening, item=item, value=value, saved_at=timezone.now())
+            DraftAnswer(
+                assignment=assignment, opening=opening, item=item, value=value, saved_at=timezone.now()
+            )
             for item, value in answers.items()
         ],
         update_conflicts=True,
@@ -101,7 +108,7 @@ def response_submit(
     sharing: str,
     client_key: uuid.UUID,
     paradata: Paradata,
-    actor: User | None = None,
+    actor: Actor | None = None,
     at: datetime | None = None,
 ) -> Response:
     """Stores one form, once: response, scores, audit row and refit request commit together.
@@ -125,36 +132,17 @@ def response_submit(
     if form_state(assignment, now) is not LinkState.OPEN:
         raise FormClosed("This form has expired.")
     kept = dict(DraftAnswer.objects.filter(assignment=assignment).values_list("item", "value"))
-    complete = {item.number: answers.get(item.number, kept.get(item.number, scoring.SKIPPED)) for item in form.items}
-    response = Response.objects.create(
-        assignment=assignment,
-        instrument=assignment.instrument,
-        answers={str(item): value for item, value in complete.items()},
-        client_key=client_key,
-        device=paradata.device,
-        channel=paradata.channel,
-        with_staff_session=paradata.with_staff_session,
-        started_at=min(opening.opened_at, now),
-        submitted_at=now,
-        sharing=sharing if assignment.rater == Rater.PATIENT else Sharing.NONE,
-    )
-    Score.objects.bulk_create(
-        Score(
-            response=response,
-            scale=row.scale,
-            mean=row.mean,
-            n_answered=row.n_answered,
-            n_items=row.n_items,
-            scoring_version=form.scoring_version,
-        )
-        for row in scoring.score(form, complete)
-    )
-    is_empty = all(value in scoring.MISSING_CODES for value in complete.values())
-    assignment.state = Assignment.State.DECLINED if is_empty else Assignment.State.SUBMITTED
+    complete = {
+        item.number: answers.get(item.number, kept.get(item.number, scoring.SKIPPED)) for item in form.items
+    }
+    response = response_row(opening, assignment, complete, sharing, paradata, now)
+    response.save(force_insert=True)
+    Score.objects.bulk_create(score_rows(response, form, complete))
+    assignment.state = state_after(complete)
     assignment.save(update_fields=["state"])
     DraftAnswer.objects.filter(assignment=assignment).delete()
-    if assignment.session is not None:
-        _reveal(assignment.session, now)
+    if assignment.session_id is not None:
+        reveal([assignment.session_id])
     audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic)
     jobs.request("refit", assignment.study_id)
     return response
@@ -169,17 +157,67 @@ def _replay(received: Response, answers: Mapping[int, int], client_key: uuid.UUI
     return received
 
 
-def _reveal(session: Session, now: datetime) -> None:
+def response_row(
+    opening: Opening,
+    assignment: Assignment,
+    answers: Mapping[int, int],
+    sharing: str,
+    paradata: Paradata,
+    at: datetime,
+) -> Response:
+    """The response, not yet stored, to a form that was begun with this opening."""
+    return Response(
+        assignment=assignment,
+        instrument=assignment.instrument,
+        answers={str(item): value for item, value in answers.items()},
+        client_key=opening.client_key,
+        device=paradata.device,
+        channel=paradata.channel,
+        with_staff_session=paradata.with_staff_session,
+        started_at=min(opening.opened_at, at),
+        submitted_at=at,
+        sharing=sharing if assignment.rater == Rater.PATIENT else Sharing.NONE,
+    )
+
+
+def score_rows(response: Response, form: InstrumentFile, answers: Mapping[int, int]) -> list[Score]:
+    """The scores, not yet stored, of every scale of the form."""
+    return [
+        Score(
+            response=response,
+            scale=row.scale,
+            mean=row.mean,
+            n_answered=row.n_answered,
+            n_items=row.n_items,
+            scoring_version=form.scoring_version,
+        )
+        for row in scoring.score(form, answers)
+    ]
+
+
+def state_after(answers: Mapping[int, int]) -> str:
+    """A form that was sent without a single answer is declined."""
+    is_empty = all(value in scoring.MISSING_CODES for value in answers.values())
+    return Assignment.State.DECLINED if is_empty else Assignment.State.SUBMITTED
+
+
+def reveal(sessions: Collection[uuid.UUID]) -> None:
     """Rate, then reveal: the patient's ratings of a session show once every form that the
     therapist owes for it is given or declined, at once where none was asked."""
     # The two raters may send at the same moment: one of them must see the other's form.
-    Session.objects.select_for_update(no_key=True).get(pk=session.pk)
+    list(Session.objects.select_for_update(no_key=True).filter(pk__in=sessions).order_by("pk"))
     owed = Assignment.objects.filter(
-        session=session,
+        session=OuterRef("assignment__session"),
         rater=Rater.THERAPIST,
         state__in=[Assignment.State.DUE, Assignment.State.OPENED],
     )
-    if not owed.exists():
+    last_given = (
         Response.objects.filter(
-            assignment__session=session, assignment__rater=Rater.PATIENT, reveal_at=None
-        ).update(reveal_at=now)
+            assignment__rater=Rater.THERAPIST, assignment__session__assignments=OuterRef("assignment_id")
+        )
+        .order_by("-submitted_at")
+        .values("submitted_at")[:1]
+    )
+    Response.objects.filter(
+        ~Exists(owed), assignment__session__in=sessions, assignment__rater=Rater.PATIENT, reveal_at=None
+    ).update(reveal_at=Greatest("submitted_at", Subquery(last_given)))

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from surveys import audit, jobs
+from surveys.access import Actor
 from surveys.models import Assignment, Instrument, PlanLine, Session, Study, Therapist, Therapy, User
 from surveys.planning import DueForm, LoggedSession, due_forms, number_sessions
 
@@ -17,23 +18,30 @@ class SessionExists(Exception):
     """The log already has a session of this therapy at this time."""
 
 
-def session_close(*, therapy: Therapy, held_at: datetime, status: str, actor: User | None = None) -> Session:
+def session_close(*, therapy: Therapy, held_at: datetime, status: str, actor: Actor | None = None) -> Session:
     """Enters one session into the log; see `sessions_close`."""
     return sessions_close(therapy=therapy, entries=[(held_at, status)], actor=actor)[0]
 
 
 @transaction.atomic
 def sessions_close(
-    *, therapy: Therapy, entries: Sequence[tuple[datetime, str]], actor: User | None = None
+    *, therapy: Therapy, entries: Sequence[tuple[datetime, str]], actor: Actor | None = None
 ) -> list[Session]:
     """Enters sessions (time, status) into the log, renumbers what comes after them and makes the forms due
     that the study's plan asks for. The result depends on the log alone, never on the order of entry.
 
     Raises SessionExists, and enters nothing, when the log has a session at one of these times.
     """
-    therapy = Therapy.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=therapy.pk)
+    therapy = (
+        Therapy.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=therapy.pk)
+    )
     logged = list(therapy.sessions.all())
-    new = [Session(therapy=therapy, held_at=at, status=status, closed_by=actor) for at, status in entries]
+    new = [
+        Session(
+            therapy=therapy, held_at=at, status=status, closed_by=actor if isinstance(actor, User) else None
+        )
+        for at, status in entries
+    ]
     if len({row.held_at for row in logged + new}) < len(logged) + len(new):
         raise SessionExists("The log already has a session at this time.")
     log = [LoggedSession(row.pk, row.held_at, row.status) for row in logged + new]
@@ -45,9 +53,8 @@ def sessions_close(
     Session.objects.bulk_create(new)
     lines = therapy.study.plan_lines.select_related("instrument")
     _sync_assignments(therapy, lines, log)
-    audit.record_each(
-        "session.close", [(row, {"status": row.status}) for row in new], actor=actor, clinic=therapy.study.clinic
-    )
+    entered = [(row, {"status": row.status}) for row in new]
+    audit.record_each("session.close", entered, actor=actor, clinic=therapy.study.clinic)
     if moved:
         jobs.request("refit", therapy.study_id)
     return new
@@ -60,7 +67,10 @@ def _sync_assignments(therapy: Therapy, lines: Iterable[PlanLine], log: list[Log
         (form.session_id, instruments[form.instrument + form.rater].pk): form
         for form in due_forms([line.pure() for line in lines], log, therapy.arm)
     }
-    there = {(row.session_id, row.instrument_id): row for row in Assignment.objects.filter(session__therapy=therapy)}
+    there = {
+        (row.session_id, row.instrument_id): row
+        for row in Assignment.objects.filter(session__therapy=therapy)
+    }
     Assignment.objects.filter(
         pk__in=[row.pk for key, row in there.items() if key not in due], state=Assignment.State.DUE
     ).delete()
@@ -84,7 +94,12 @@ def _assignment(study: Study, form: DueForm, instrument: Instrument) -> Assignme
 
 @transaction.atomic
 def trait_form_assign(
-    *, therapist: Therapist, study: Study, instrument: Instrument, period: str, opens_at: datetime | None = None
+    *,
+    therapist: Therapist,
+    study: Study,
+    instrument: Instrument,
+    period: str,
+    opens_at: datetime | None = None,
 ) -> Assignment:
     """Makes a form about practice in general due for one therapist and period; once, however often called."""
     opens = opens_at or timezone.now()
@@ -92,6 +107,11 @@ def trait_form_assign(
         therapist=therapist,
         instrument=instrument,
         period=period,
-        defaults={"study": study, "rater": instrument.rater, "opens_at": opens, "closes_at": opens + TRAIT_WINDOW},
+        defaults={
+            "study": study,
+            "rater": instrument.rater,
+            "opens_at": opens,
+            "closes_at": opens + TRAIT_WINDOW,
+        },
     )
     return assignment

@@ -177,7 +177,7 @@ def test_therapist_forms_mark_the_scales_whose_composition_is_unverified(code, p
         ('code = "mood"', 'code = "mood\\n"', "File: 'code' must be lower-case letters, digits and hyphens"),
         ('version = "1"', "version = 1", "File: 'version' must be lower-case letters, digits, dots, hyphens"),
         ('language = "nb"', 'language = "Norsk"', "File: 'language' must be a language tag"),
-        ('language = "nb"', 'language = "de-CH-variant12"', "File: 'language' must be a language tag"),
+        ('language = "nb"', 'language = "de-CH-variants"', "File: 'language' must be a language tag"),
         (
             'rater = "patient"',
             'rater = "nurse"',

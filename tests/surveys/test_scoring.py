@@ -149,9 +149,21 @@ def test_zero_is_an_answer_where_the_scale_begins_at_zero():
     assert line == ScaleScore("anxiety", 0.0, 0.0, 4, 4)
 
 
-def test_answers_shifted_by_one_item_would_be_noticed():
-    shifted = in_item_order(*WAI_S_ANSWERS[1:], WAI_S_ANSWERS[0])
-    assert sums(WAI_S, shifted) != sums(WAI_S, in_item_order(*WAI_S_ANSWERS))
+@pytest.mark.parametrize(
+    ("form", "key"),
+    [
+        (WAI_S, "task task bond -goal bond goal bond task bond -goal goal task"),
+        (WAI_SR, "task task bond goal bond goal bond goal bond task goal task"),
+    ],
+)
+def test_each_item_moves_its_own_scale_and_the_total_so_no_key_is_shifted(form, key):
+    level = in_item_order(*[3] * 12)
+    before = sums(form, level)
+    for number, entry in enumerate(key.split(), start=1):
+        after = sums(form, level | {number: 4})
+        step = -1 if entry.startswith("-") else 1
+        moved = {scale: after[scale] - before[scale] for scale in before if after[scale] != before[scale]}
+        assert moved == {entry.lstrip("-"): step, "total": step}
 
 
 def test_the_two_short_forms_do_not_share_a_key():

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +171,7 @@ class Command(BaseCommand):
                     elif time.monotonic() - began > SOUND:
                         self.say(f"Not ready yet: {problem}")
                         began = time.monotonic()
-                time.sleep(0.3)
+                time.sleep(0.3 if ready else 0.5)
         finally:
             self.say("Stopping")
             supervisor.stop()
@@ -207,7 +207,7 @@ class Command(BaseCommand):
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ValueError(text)
+        raise ArgumentTypeError(f"a port is a number from 1 to 65535; this is {text!r}")
     return int(text)
 
 

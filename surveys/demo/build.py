@@ -1,0 +1,235 @@
+"""The simulated clinic in the database, made by the services that real use goes through.
+
+Everything is one transaction: a load that is interrupted leaves nothing behind. The same seed on the same
+day gives the same sessions and answers; ids, codes and passwords are always new.
+"""
+
+import uuid
+from datetime import date, datetime, time, timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.utils import timezone
+
+from surveys.access import browser_hash
+from surveys.demo.cohort import Course, Meeting, Practitioner, simulate
+from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, Parameters, Size
+from surveys.models import (
+    Assignment,
+    Clinic,
+    Instrument,
+    Membership,
+    Patient,
+    PlanLine,
+    Rater,
+    Role,
+    Sharing,
+    Study,
+    Therapist,
+    Therapy,
+    User,
+)
+from surveys.services.entry import FilledForm, responses_enter
+from surveys.services.instruments import built_in_load
+from surveys.services.responses import Paradata
+from surveys.services.sessions import sessions_close, trait_form_assign
+from surveys.tokens import new_token
+
+CLINIC = "Demonstration Clinic"
+STUDY = "DEMO"
+SEED = 1891
+OUTCOME = "wai-s"
+TRAIT_FORMS = ("dpccq-difficulties", "dpccq-feelings")
+# Wide enough that a demo which is started again after a week still has forms to fill.
+WINDOW_HOURS = {Rater.PATIENT: 28 * 24, Rater.THERAPIST: 42 * 24}
+MINUTES_PER_FORM = timedelta(minutes=4)
+
+ACCOUNTS = {
+    "therapist": ("therapist@demo.example", (Role.THERAPIST,)),
+    "supervisor": ("supervisor@demo.example", (Role.SUPERVISOR,)),
+    "clinic_admin": ("clinic-admin@demo.example", (Role.CLINIC_ADMIN,)),
+    "researcher": ("researcher@demo.example", (Role.RESEARCHER,)),
+    "superuser": ("superuser@demo.example", ()),
+}
+
+
+class DemoRefused(Exception):
+    """The demonstration clinic may not be made or shown here; the text says why."""
+
+
+def require_demo_mode() -> None:
+    if not settings.DEMO:
+        raise DemoRefused(
+            "Demonstration accounts have passwords that stand in a file, so they are made in demo mode only. "
+            "Set ALLIANCE_DEMO=1 to allow it."
+        )
+
+
+@transaction.atomic
+def build(size: Size | None = None, *, seed: int = SEED) -> bool:
+    """Loads the demonstration clinic; False, and nothing done, where it is loaded already.
+
+    Raises DemoRefused outside demo mode and in a database that holds a clinic of real people.
+    """
+    require_demo_mode()
+    if Clinic.objects.filter(is_simulated=False).exists():
+        raise DemoRefused(
+            "This database holds a clinic that is not simulated; the demo needs one of its own."
+        )
+    if Study.objects.filter(code=STUDY).exists():
+        return False
+    instruments = {(row.code, row.rater): row for row in built_in_load() if row.language == "en"}
+    clinic = Clinic.objects.create(name=CLINIC, contact="Front desk, 555 0100 (simulated)", is_simulated=True)
+    study = _study(clinic, instruments)
+    accounts = _accounts(clinic)
+    today = timezone.localdate()
+    cohort = simulate(
+        size or SIZES["study"],
+        {rater: instruments[OUTCOME, rater].form for rater in Rater.values},
+        [instruments[code, Rater.THERAPIST].form for code in TRAIT_FORMS],
+        seed=seed,
+        today=today,
+    )
+    n_supervised = min(12, 2 + len(cohort) // 8)
+    for index, practitioner in enumerate(cohort):
+        therapist = Therapist.objects.create(
+            clinic=clinic,
+            user=accounts["therapist"] if index == 0 else None,
+            supervisor=accounts["supervisor"] if index < n_supervised else None,
+        )
+        own = _trait_forms(therapist, study, instruments, practitioner, today)
+        of_patients = []
+        for course in practitioner.courses:
+            forms = _therapy(therapist, study, course, today)
+            own += forms[Rater.THERAPIST]
+            of_patients += forms[Rater.PATIENT]
+        responses_enter(study=study, forms=own, actor=therapist.user)
+        responses_enter(study=study, forms=of_patients)
+    return True
+
+
+def _study(clinic: Clinic, instruments: dict[tuple[str, str], Instrument]) -> Study:
+    study = Study.objects.create(
+        clinic=clinic,
+        code=STUDY,
+        name="Working alliance over the course of therapy (simulated)",
+        visibility=Study.Visibility.FEEDBACK,
+    )
+    for rater, hours in WINDOW_HOURS.items():
+        line = {"study": study, "instrument": instruments[OUTCOME, rater], "window_hours": hours}
+        PlanLine.objects.create(**line, sessions=list(OCCASIONS))
+        PlanLine.objects.create(**line, arm=EVERY_SESSION, every=1)
+    return study
+
+
+def _accounts(clinic: Clinic) -> dict[str, User]:
+    """Without passwords: `surveys.demo.manifest` sets them when it writes down what they are."""
+    users = {}
+    for name, (email, roles) in ACCOUNTS.items():
+        users[name] = User.objects.create_user(
+            email,
+            name=f"{name.replace('_', ' ').capitalize()} (demonstration)",
+            is_superuser=name == "superuser",
+        )
+        Membership.objects.bulk_create(
+            Membership(clinic=clinic, user=users[name], role=role) for role in roles
+        )
+    return users
+
+
+def _trait_forms(
+    therapist: Therapist,
+    study: Study,
+    instruments: dict[tuple[str, str], Instrument],
+    practitioner: Practitioner,
+    today: date,
+) -> list[FilledForm]:
+    """Makes the forms about practice in general due, before anybody's first session; the filled ones."""
+    opens = moment(today - timedelta(weeks=Parameters().weeks + 2), 9)
+    filled = []
+    for code in TRAIT_FORMS:
+        assignment = trait_form_assign(
+            therapist=therapist,
+            study=study,
+            instrument=instruments[code, Rater.THERAPIST],
+            period=str(opens.year),
+            opens_at=opens,
+        )
+        if code in practitioner.trait_answers:
+            sent = opens + timedelta(days=3)
+            filled.append(
+                filled_form(assignment.pk, practitioner.trait_answers[code], sent, therapist=therapist)
+            )
+    return filled
+
+
+def _therapy(therapist: Therapist, study: Study, course: Course, today: date) -> dict[str, list[FilledForm]]:
+    """One therapy with its session log; the forms that were filled before today, by rater."""
+    held = {row.number: _held_at(row, today) for row in course.meetings if row.number is not None}
+    therapy = therapy_begin(therapist, study, course.arm, min(held.values()).date())
+    entries = [(_held_at(row, today), row.status) for row in course.meetings]
+    sessions = sessions_close(therapy=therapy, entries=entries, actor=therapist.user)
+    rows = Assignment.objects.filter(session__in=sessions)
+    due = {(number, rater): pk for number, rater, pk in rows.values_list("session__number", "rater", "pk")}
+    filled: dict[str, list[FilledForm]] = {rater: [] for rater in Rater.values}
+    browser = new_token()
+    for form in course.forms:
+        sent = held[form.number] + timedelta(hours=form.hours)
+        if sent < moment(today, 0):
+            filled[form.rater].append(
+                filled_form(
+                    due[form.number, form.rater],
+                    form.answers,
+                    sent,
+                    therapist=therapist if form.rater == Rater.THERAPIST else None,
+                    browser=browser,
+                    sharing=form.sharing,
+                    device=form.device,
+                )
+            )
+    if course.end_reason:
+        therapy.ended_on, therapy.end_reason = max(held.values()).date(), course.end_reason
+        therapy.save(update_fields=["ended_on", "end_reason"])
+    return filled
+
+
+def therapy_begin(therapist: Therapist, study: Study, arm: str, started_on: date) -> Therapy:
+    """The therapy of a new patient."""
+    patient = Patient.objects.create(clinic=study.clinic)
+    return Therapy.objects.create(
+        patient=patient, therapist=therapist, study=study, arm=arm, started_on=started_on
+    )
+
+
+def filled_form(
+    assignment_id: uuid.UUID,
+    answers: dict[int, int],
+    sent_at: datetime,
+    *,
+    therapist: Therapist | None = None,
+    browser: str = "",
+    sharing: str = Sharing.NONE,
+    device: str = "desktop",
+) -> FilledForm:
+    """A form as a patient's browser or a signed-in therapist would have sent it."""
+    # Only the first of the simulated therapists has an account to sign in with.
+    user = therapist.user if therapist is not None else None
+    return FilledForm(
+        assignment_id=assignment_id,
+        answers=answers,
+        opened_at=sent_at - MINUTES_PER_FORM,
+        submitted_at=sent_at,
+        browser_hash=browser_hash(user or AnonymousUser(), browser or str(assignment_id)),
+        paradata=Paradata(device=device, channel="link" if therapist is None else "staff"),
+        sharing=sharing,
+    )
+
+
+def _held_at(meeting: Meeting, today: date) -> datetime:
+    return moment(today + timedelta(days=meeting.day), meeting.hour)
+
+
+def moment(day: date, hour: int) -> datetime:
+    """The full hour of a day in the clinic's time zone."""
+    return datetime.combine(day, time(hour), tzinfo=timezone.get_current_timezone())

@@ -1,0 +1,32 @@
+"""Issue a link by hand."""
+
+import uuid
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
+from django.utils import timezone
+
+from surveys.access import LinkState, form_state
+from surveys.models import Assignment
+from surveys.services.invitations import link_issue
+
+
+class Command(BaseCommand):
+    help = "Print a new link to one patient's form; an earlier link to the same form stops working."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("assignment_id", type=uuid.UUID)
+        parser.add_argument("--base-url", default="http://127.0.0.1:8000", help="the address of the site")
+
+    def handle(self, *_args: object, assignment_id: uuid.UUID, base_url: str, **_options: object) -> None:
+        assignment = Assignment.objects.filter(pk=assignment_id).first()
+        if assignment is None:
+            raise CommandError(f"There is no form with the id {assignment_id}.")
+        if form_state(assignment, timezone.now()) is LinkState.EXPIRED:
+            raise CommandError("The time for this form is over; a link would lead nowhere.")
+        try:
+            token = link_issue(assignment=assignment)
+        except ValueError as refusal:
+            raise CommandError(str(refusal)) from refusal
+        self.stdout.write(base_url.rstrip("/") + reverse("link", args=[token]))

@@ -1,0 +1,118 @@
+"""One set of numbers: the picture, its table and its sentence say the same and no more."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import vl_convert
+
+from analytics import charts
+
+
+@dataclass(frozen=True)
+class Point:
+    session: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Course:
+    session: int
+    mean: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    number: int
+    state: str
+
+
+PATIENT = [Point(3, 5.25), Point(12, 4.0)]
+THERAPIST = [Point(3, 4.5)]
+EXPECTED = [Course(session, 5.0 + session / 100, 4.2, 5.9) for session in range(3, 21)]
+ASKED = [Asked(3, "received"), Asked(12, "received"), Asked(16, "missing"), Asked(20, "planned")]
+
+
+def spec(**changes: object) -> dict:
+    given = {
+        "patient": PATIENT,
+        "therapist": THERAPIST,
+        "expected": EXPECTED,
+        "planned": ASKED,
+        "perspective": "patient",
+        "minimum": 1,
+        "maximum": 7,
+        "horizon": 20,
+    }
+    return charts.therapy_spec(**(given | changes))
+
+
+def rows_of(chart: dict, name: str) -> list[dict]:
+    return next(layer["data"]["values"] for layer in chart["layer"] if layer.get("name") == name)
+
+
+def test_the_picture_holds_the_numbers_of_the_table() -> None:
+    chart, table = spec(), charts.table(PATIENT, THERAPIST, EXPECTED, ASKED)
+    assert {(row["session"], row["value"]) for row in rows_of(chart, "patient_points")} == {
+        (row.session, row.patient) for row in table if row.patient is not None
+    }
+    assert {(row["session"], row["value"]) for row in rows_of(chart, "therapist_points")} == {
+        (row.session, row.therapist) for row in table if row.therapist is not None
+    }
+    band = {row["session"]: (row["value"], row["lower"], row["upper"]) for row in rows_of(chart, "band")}
+    for row in table:
+        assert band[row.session] == (row.expected, row.lower, row.upper)
+    assert [row.session for row in table] == [3, 12, 16, 20]
+
+
+def test_the_whole_response_scale_is_shown_and_a_missing_form_is_marked() -> None:
+    chart = spec(minimum=1, maximum=5)
+    assert chart["encoding"]["y"]["scale"]["domain"] == [1, 5]
+    assert [row["words"] for row in rows_of(chart, "missing")] == ["Session 16: no form came in"]
+
+
+def test_a_mark_reads_itself_aloud() -> None:
+    words = [row["words"] for row in rows_of(spec(), "patient_points")]
+    assert words[1] == "Session 12, patient, 4.0, expected 5.1 (4.2 to 5.9)"
+    assert rows_of(spec(), "therapist_points")[0]["words"] == "Session 3, therapist, 4.5"
+
+
+def test_the_picture_is_drawn_from_any_subset_of_the_numbers() -> None:
+    for changes in (
+        {},
+        {"patient": [], "therapist": [], "expected": [], "planned": []},
+        {"expected": []},
+        {"patient": [], "planned": [Asked(3, "declined")]},
+    ):
+        chart = spec(colours=charts.PICTURE, **changes)
+        json.dumps(chart)
+        drawn = vl_convert.vegalite_to_svg({**chart, "width": 600})
+        assert drawn.startswith("<svg")
+        assert ("Session 12, patient" in drawn) is (changes.get("patient") != [])
+
+
+@pytest.mark.parametrize(
+    ("ratings", "expected", "said"),
+    [
+        ([], EXPECTED, "There is no patient rating to show yet."),
+        (PATIENT, [], "no expected course to compare it with yet"),
+        (PATIENT, EXPECTED, "4.0, at session 12: 1.1 below the expected course and outside the range"),
+        ([Point(12, 5.12)], EXPECTED, "5.1, at session 12: as expected and within the range"),
+        ([Point(12, 5.5)], EXPECTED, "0.4 above the expected course and within the range"),
+    ],
+)
+def test_the_sentence_says_what_the_last_rating_and_its_band_carry(
+    ratings: list[Point], expected: list[Course], said: str
+) -> None:
+    assert said in charts.sentence("patient", ratings, expected)
+
+
+def test_the_names_beside_the_lines_never_lie_on_each_other() -> None:
+    chart = spec(patient=[Point(3, 5.0)], therapist=[Point(3, 5.0)], expected=[Course(3, 5.0, 4.0, 6.0)])
+    heights = sorted(
+        layer["data"]["values"][0]["value"] for layer in chart["layer"] if layer["mark"]["type"] == "text"
+    )
+    assert len(heights) == 3
+    assert all(after - before > 0.3 for before, after in zip(heights, heights[1:], strict=False))

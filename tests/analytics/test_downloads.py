@@ -1,0 +1,118 @@
+"""The researcher's CSV and codebook, and the API that other programs read."""
+
+import csv
+import io
+import json
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from knox.models import AuthToken
+
+from surveys.models import AuditEvent, Response
+from tests import factories
+from tests.conftest import Cast, signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+def download(cast: Cast) -> list[dict[str, str]]:
+    response = signed_in(cast.researcher).get(
+        reverse("api-study-ratings", kwargs={"study_id": cast.study.pk})
+    )
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/csv")
+    text = b"".join(response.streaming_content).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_the_row_the_score_the_csv_line_and_the_api_agree(cast: Cast) -> None:
+    session = factories.hold_session(cast.therapy)
+    answers = {1: 6, 2: 5, 3: 7, 4: 1, 5: 6, 6: 5, 7: 6, 8: 4, 9: 7, 10: 3, 11: 5, 12: 6}
+    response = factories.give(factories.form_of(session, "patient"), answers)
+    factories.give(factories.form_of(session, "therapist"), 5, user=cast.therapist)
+
+    stored = Response.objects.get(pk=response.pk)
+    assert stored.answers == {str(item): value for item, value in answers.items()}
+    scores = {score.scale: score.mean for score in stored.scores.all()}
+    assert scores == {"task": 21 / 4, "bond": 26 / 4, "goal": 22 / 4, "total": 69 / 12}
+
+    line = next(row for row in download(cast) if row["rater"] == "patient")
+    assert {scale: float(line[scale]) for scale in scores} == scores
+    assert [line[f"item_{item}"] for item in range(1, 13)] == [str(answers[item]) for item in range(1, 13)]
+    assert (line["therapy"], line["session"]) == (cast.therapy.code, "1")
+
+    url = reverse("api-therapy-trend", kwargs={"therapy_id": cast.therapy.pk})
+    ratings = signed_in(cast.therapist).get(url).json()["ratings"]
+    shown = {row["scale"]: row for row in ratings if row["perspective"] == "patient"}
+    assert {scale: row["value"] for scale, row in shown.items()} == scores
+    assert {row["submitted_on"] for row in shown.values()} == {line["submitted_on"]}
+
+
+def test_the_csv_has_the_columns_of_the_codebook_and_no_person(cast: Cast) -> None:
+    factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"), {1: 4})
+    (line,) = download(cast)
+    page = (
+        signed_in(cast.researcher)
+        .get(reverse("study-codebook", kwargs={"study_id": cast.study.pk}))
+        .content.decode()
+    )
+    for name in line:
+        assert f"<code>{name}</code>" in page
+    assert line["item_1"] == "4"
+    assert {line[f"item_{item}"] for item in range(2, 13)} == {"-99"}
+    assert line["total"] == "" and line["total_answered"] == "1"
+    for person in (cast.therapist.email, str(cast.therapist.pk), str(cast.therapy.patient_id)):
+        assert person not in json.dumps(line)
+    assert AuditEvent.objects.filter(act="ratings.export", actor=cast.researcher).count() == 1
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(
+    cast: Cast, django_assert_num_queries: object
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    def n_queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            download(cast)
+        return len(queries)
+
+    factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"))
+    one = n_queries()
+    for _ in range(6):
+        therapy = factories.make_therapy(cast.study, cast.therapist)
+        factories.give(factories.form_of(factories.hold_session(therapy), "patient"))
+    assert n_queries() == one
+
+
+def test_a_token_opens_the_api_and_nothing_else_does(cast: Cast) -> None:
+    _, token = AuthToken.objects.create(cast.therapist)
+    url = reverse("api-therapies")
+    answer = Client().get(url, headers={"Authorization": f"Token {token}"})
+    assert [row["id"] for row in answer.json()] == [str(cast.therapy.pk)]
+    assert Client().get(url).status_code == 401
+    assert Client().get(url, headers={"Authorization": "Token wrong"}).status_code == 401
+    study = reverse("api-study-ratings", kwargs={"study_id": cast.study.pk})
+    assert Client().get(study, headers={"Authorization": f"Token {token}"}).status_code == 403
+
+
+def test_an_unknown_perspective_is_refused(cast: Cast) -> None:
+    url = reverse("api-therapy-trend", kwargs={"therapy_id": cast.therapy.pk})
+    answer = signed_in(cast.therapist).get(url, {"perspective": "observer"})
+    assert answer.status_code == 400
+    assert answer.json() == {"perspective": ["Give patient or therapist."]}
+
+
+def test_the_schema_describes_every_route_of_the_api(client: Client, db: None) -> None:
+    schema = client.get("/api/v1/schema/", headers={"Accept": "application/vnd.oai.openapi+json"})
+    assert schema.status_code == 200
+    paths = schema.json()["paths"]
+    assert set(paths) == {
+        "/api/v1/therapies/",
+        "/api/v1/therapies/{therapy_id}/trend/",
+        "/api/v1/studies/",
+        "/api/v1/studies/{study_id}/ratings.csv",
+    }

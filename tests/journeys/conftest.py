@@ -1,0 +1,141 @@
+"""A whole site as an operator starts it: `manage.py up` with real Postgres, Valkey, web, worker and beat,
+and a real browser in front of it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VAR = ROOT / "var" / "journey"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
+    """The first true answer; fails with `what` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.2)
+    pytest.fail(f"not within {seconds:.0f} s: {what}")
+
+
+@dataclass
+class Site:
+    """The running site; `links` hands out each patient link once."""
+
+    base_url: str
+    process: subprocess.Popen[bytes]
+    manifest: dict[str, Any]
+    links: Iterator[str]
+
+    def api(self, role: str, path: str) -> Any:
+        token = self.manifest["accounts"][role]["api_token"]
+        answer = httpx.get(self.base_url + path, headers={"Authorization": f"Token {token}"}, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if "json" in answer.headers["content-type"] else answer.text
+
+    def health(self) -> int:
+        try:
+            return httpx.get(f"{self.base_url}/health/", timeout=10).status_code
+        except httpx.TransportError:
+            return 0
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Processes of this site whose command line holds all words."""
+        own = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"]]
+        family = {p.pid for p in psutil.Process(self.process.pid).children(recursive=True)}
+        return [
+            p
+            for p in own
+            if all(word in " ".join(p.info["cmdline"]) for word in words)
+            and (p.pid in family or str(VAR) in " ".join(p.info["cmdline"]))
+        ]
+
+    def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows straight from the site's database, as an auditor would ask."""
+        import psycopg2
+
+        from alliance_site.embedded import urls
+
+        connection = psycopg2.connect(urls(VAR)[0])
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query, parameters)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    port = free_port()
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "ALLOWED_HOSTS")
+    }
+    env |= {"ALLIANCE_DEMO": "1", "VAR": str(VAR)}
+    clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(VAR)]
+    subprocess.run(clear, cwd=ROOT, env=env, check=True)
+    log = (ROOT / "var" / "journey.log").open("wb")
+    up = [sys.executable, "manage.py", "up", "--port", str(port), "--demo", "small"]
+    process = subprocess.Popen(
+        up, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    manifest = VAR / "demo.json"
+
+    def ready() -> bool:
+        assert process.poll() is None, Path(log.name).read_text()
+        return manifest.exists()
+
+    try:
+        wait_for("the demo is up (see var/journey.log)", ready, 180)
+        content = json.loads(manifest.read_text())
+        yield Site(content["base_url"], process, content, iter(content["patient_links"]))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        log.close()
+        subprocess.run(clear, cwd=ROOT, env=env, check=True)
+        shutil.rmtree(VAR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.fail("The browser tests need Chromium: apt-get install chromium (or the like).")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield chromium
+        chromium.close()

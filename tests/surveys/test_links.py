@@ -1,0 +1,116 @@
+"""The states of a link: what each shows, and that a visit changes nothing."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+
+from surveys.models import Assignment, Opening
+from surveys.services.invitations import link_issue
+from tests import factories
+from tests.conftest import Cast
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(db: None) -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def patient_form(cast: Cast) -> Assignment:
+    return factories.form_of(factories.hold_session(cast.therapy), "patient")
+
+
+def test_visits_by_scanners_change_nothing(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    client = Client()
+    for _ in range(50):
+        assert client.get(f"/r/{token}/").status_code == 200
+        assert client.head(f"/r/{token}/").status_code == 200
+    assert client.options(f"/r/{token}/").status_code == 405
+    patient_form.refresh_from_db()
+    assert patient_form.state == Assignment.State.DUE
+    assert not Opening.objects.exists()
+    assert "__Host-browser" not in client.cookies
+
+
+def test_link_of_a_received_form_says_the_day_and_gives_the_code_only_to_a_browser_that_opened_it(
+    patient_form: Assignment,
+) -> None:
+    token = link_issue(assignment=patient_form)
+    client = Client()
+    client.post(f"/r/{token}/")
+    code = factories.give(patient_form).receipt_code
+    own, other = client.get(f"/r/{token}/"), Client().get(f"/r/{token}/")
+    assert (own.status_code, other.status_code) == (200, 200)
+    for page in (own.content.decode(), other.content.decode()):
+        assert f"It was received on {timezone.localdate():%-d %B %Y}" in page
+        assert "item_" not in page
+    assert code in own.content.decode()
+    assert code not in other.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"closes_at": timedelta(minutes=-1)}, 410, "This form is closed"),
+        ({"state": "withdrawn"}, 200, "Thank you, there is nothing to do"),
+    ],
+    ids=["expired", "withdrawn"],
+)
+def test_links_that_are_over_have_a_calm_page_with_the_clinics_contact(
+    patient_form: Assignment, change: dict[str, object], status: int, words: str
+) -> None:
+    token = link_issue(assignment=patient_form)
+    values = {key: timezone.now() + value if key == "closes_at" else value for key, value in change.items()}
+    Assignment.objects.filter(pk=patient_form.pk).update(
+        opens_at=timezone.now() - timedelta(days=3), **values
+    )
+    for answer in (Client().get(f"/r/{token}/"), Client().post(f"/r/{token}/")):
+        assert answer.status_code == status
+        assert words in answer.content.decode()
+        assert "Reception, 555 0100" in answer.content.decode()
+    assert not Opening.objects.exists()
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 43, "A" * 5000, "%F0%9F%8C%B1", "..%2F.."])
+def test_unknown_links_have_a_page_of_their_own(db: None, token: str) -> None:
+    for answer in (Client().get(f"/r/{token}/"), Client().post(f"/r/{token}/")):
+        assert answer.status_code == 404
+        assert "link" in answer.content.decode()
+
+
+def test_a_newer_link_ends_the_older_one(patient_form: Assignment) -> None:
+    old, new = link_issue(assignment=patient_form), link_issue(assignment=patient_form)
+    assert [Client().get(f"/r/{token}/").status_code for token in (old, new)] == [404, 200]
+
+
+def test_after_thirty_wrong_links_an_address_has_to_wait_but_valid_links_still_open(
+    patient_form: Assignment,
+) -> None:
+    token = link_issue(assignment=patient_form)
+    client = Client(REMOTE_ADDR="10.0.0.1")
+    statuses = [client.get(f"/r/wrong{number}/").status_code for number in range(32)]
+    assert statuses == [404] * 30 + [429] * 2
+    refused = client.get("/r/wrong/")
+    assert 0 < int(refused["Retry-After"]) <= 601
+    assert client.get(f"/r/{token}/").status_code == 200
+    assert client.post(f"/r/{token}/").status_code == 303
+    assert Client(REMOTE_ADDR="10.0.0.2").get("/r/wrong/").status_code == 404
+
+
+def test_a_forwarded_address_counts_only_behind_trusted_proxies(db: None, settings: object) -> None:
+    def statuses() -> set[int]:
+        return {
+            Client()
+            .get("/r/wrong/", headers={"x-forwarded-for": f"9.9.9.{number}, 10.0.0.{number}"})
+            .status_code
+            for number in range(31)
+        }
+
+    assert 429 in statuses()
+    cache.clear()
+    settings.TRUSTED_PROXIES = 1
+    assert statuses() == {404}

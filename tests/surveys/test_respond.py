@@ -1,0 +1,364 @@
+"""The way of a form in the browser: link, start, answers, sending, receipt."""
+
+import re
+from datetime import timedelta
+from unittest import mock
+from uuid import uuid4
+
+import pytest
+from django.core.cache import cache
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from surveys.models import Assignment, DraftAnswer, Opening, Response
+from surveys.services.invitations import link_issue
+from tests import factories
+from tests.conftest import Cast
+
+PHONE = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36"
+COOKIE = "__Host-browser"
+ITEMS = range(1, 13)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(db: None) -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def patient_form(cast: Cast) -> Assignment:
+    return factories.form_of(factories.hold_session(cast.therapy), "patient")
+
+
+def phone(**options: object) -> Client:
+    return Client(headers={"user-agent": PHONE}, **options)
+
+
+def started(assignment: Assignment, token: str = "") -> Client:
+    """A patient's browser after the Start button."""
+    client = phone()
+    answer = client.post(f"/r/{token or link_issue(assignment=assignment)}/")
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{assignment.pk}/")
+    return client
+
+
+def hidden(client: Client, assignment: Assignment) -> dict[str, str]:
+    page = client.get(f"/f/{assignment.pk}/").content.decode()
+    return dict(re.findall(r'type="hidden" name="(key|version)" value="([^"]+)"', page))
+
+
+def filled(client: Client, assignment: Assignment, items: object = ITEMS, **fields: str) -> dict[str, str]:
+    answers = {f"item_{number}": "6" for number in items}
+    return {**hidden(client, assignment), **answers, "sharing": "scores", "send": "send", **fields}
+
+
+def send(client: Client, assignment: Assignment, **fields: str) -> object:
+    return client.post(f"/f/{assignment.pk}/send/", filled(client, assignment, **fields))
+
+
+def test_start_gives_the_browser_a_secret_of_its_own_and_leads_to_a_clean_address(
+    patient_form: Assignment,
+) -> None:
+    client = started(patient_form)
+    cookie = client.cookies[COOKIE]
+    assert len(cookie.value) == 43
+    assert cookie["httponly"]
+    assert cookie["secure"]
+    assert (cookie["samesite"], cookie["path"], cookie["domain"], cookie["max-age"]) == (
+        "Lax",
+        "/",
+        "",
+        72 * 3600,
+    )
+    opening = Opening.objects.get()
+    assert opening.device == "phone"
+    assert cookie.value not in opening.browser_hash
+
+
+def test_a_browser_keeps_its_secret_for_the_next_form(cast: Cast, patient_form: Assignment) -> None:
+    client = started(patient_form)
+    secret = client.cookies[COOKIE].value
+    later = factories.form_of(
+        factories.hold_session(cast.therapy, timezone.now() - timedelta(minutes=5)), "patient"
+    )
+    client.post(f"/r/{link_issue(assignment=later)}/")
+    assert client.cookies[COOKIE].value == secret
+    assert client.get(f"/f/{patient_form.pk}/").status_code == 200
+    assert client.get(f"/f/{later.pk}/").status_code == 200
+
+
+def test_a_cookie_that_is_not_of_our_making_is_replaced(patient_form: Assignment) -> None:
+    client = phone()
+    client.cookies[COOKIE] = "chosen-by-somebody-else"
+    client.post(f"/r/{link_issue(assignment=patient_form)}/")
+    assert len(client.cookies[COOKIE].value) == 43
+
+
+def test_form_is_one_fieldset_of_radios_per_item_with_nothing_chosen(patient_form: Assignment) -> None:
+    page = started(patient_form).get(f"/f/{patient_form.pk}/").content.decode()
+    for number in ITEMS:
+        assert len(re.findall(rf'<input type="radio" name="item_{number}" value="[1-7]"', page)) == 7
+    assert re.findall(r'name="sharing" value="(\w+)"', page) == ["none", "scores", "answers"]
+    assert page.count("<fieldset") == page.count("<legend") == 13
+    assert "checked" not in page
+    assert page.count('name="send"') == 1
+    assert page.rindex('name="send"') > page.rindex('name="sharing"')
+    assert "Demonstration wording, not the licensed questionnaire" in page
+    assert "<nav" not in page
+    assert "<style" not in page
+    assert "style=" not in page
+
+
+def test_a_whole_form_is_stored_and_leads_to_the_receipt(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    answer = send(client, patient_form)
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/receipt/")
+    response = Response.objects.get()
+    assert response.answers == {str(number): 6 for number in ITEMS}
+    assert (response.sharing, response.device, response.channel) == ("scores", "phone", "link")
+    assert response.with_staff_session is False
+    page = client.get(answer["Location"]).content.decode()
+    assert f"Received on {timezone.localdate():%-d %B}" in page
+    assert response.receipt_code in page
+    assert "Reception, 555 0100" in page
+    assert "<nav" not in page
+
+
+def test_answers_are_kept_one_by_one_and_shown_again_in_the_same_browser(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    for number in (1, 2, 3):
+        assert (
+            client.post(f"/f/{patient_form.pk}/answers/", {f"item_{number}": str(number)}).status_code == 204
+        )
+    page = client.get(f"/f/{patient_form.pk}/").content.decode()
+    assert "3</span> of 12 answered" in page
+    chosen = re.findall(r'name="item_(\d+)" value="(\d+)"\s+(?:id="\w+"\s+)?checked', page)
+    assert chosen == [("1", "1"), ("2", "2"), ("3", "3")]
+
+
+def test_a_changed_answer_replaces_the_earlier_one(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    for value in ("2", "5"):
+        client.post(f"/f/{patient_form.pk}/answers/", {"item_1": value})
+    assert list(DraftAnswer.objects.values_list("item", "value")) == [(1, 5)]
+
+
+def test_another_browser_goes_on_with_the_open_items_and_sees_no_answer(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    first, second = started(patient_form, token), started(patient_form, token)
+    first.post(f"/f/{patient_form.pk}/answers/", {f"item_{number}": "7" for number in range(1, 10)})
+    page = second.get(f"/f/{patient_form.pk}/").content.decode()
+    assert "9 of 12 were answered on another device" in page
+    assert "9</span> of 12 answered" in page
+    assert re.findall(r'id="card_(\d+)"', page) == ["10", "11", "12"]
+    assert "checked" not in page
+    answer = second.post(f"/f/{patient_form.pk}/send/", filled(second, patient_form, range(10, 13)))
+    assert answer["Location"].endswith("/receipt/")
+    assert Response.objects.get().answers == {str(n): 7 if n < 10 else 6 for n in ITEMS}
+
+
+def test_start_again_forgets_the_answers_of_every_browser(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    first, second = started(patient_form, token), started(patient_form, token)
+    first.post(f"/f/{patient_form.pk}/answers/", {"item_1": "7"})
+    assert f'action="/f/{patient_form.pk}/restart/"' in second.get(f"/f/{patient_form.pk}/").content.decode()
+    answer = second.post(f"/f/{patient_form.pk}/restart/")
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/")
+    assert not DraftAnswer.objects.exists()
+    assert second.get(f"/f/{patient_form.pk}/").content.decode().count('id="card_') == 13
+
+
+def test_open_items_bring_the_page_back_with_a_list_of_them(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form, range(1, 11), sharing="answers")
+    answer = client.post(f"/f/{patient_form.pk}/send/", data)
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/?open=1&sharing=answers")
+    assert not Response.objects.exists()
+    assert DraftAnswer.objects.count() == 10
+    page = client.get(answer["Location"]).content.decode()
+    assert "2 of 12" in page
+    assert re.findall(r'href="#(\w+)"', page) == ["main", "item_11", "item_12"]
+    assert 'id="item_11"' in page
+    assert re.search(r'name="sharing" value="answers"[^>]*checked', page)
+    # The first is what the Enter key presses.
+    assert re.findall(r'name="send" value="(\w+)"', page) == ["send", "anyway", "send"]
+
+
+def test_open_items_may_be_sent_anyway_and_count_as_skipped(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form, range(1, 11), send="anyway")
+    assert client.post(f"/f/{patient_form.pk}/send/", data)["Location"].endswith("/receipt/")
+    stored = Response.objects.get().answers
+    assert (stored["10"], stored["11"], stored["12"]) == (6, -99, -99)
+
+
+def test_an_open_sharing_choice_is_asked_once_more_and_then_means_nothing_is_shared(
+    patient_form: Assignment,
+) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    del data["sharing"]
+    answer = client.post(f"/f/{patient_form.pk}/send/", data)
+    assert "?open=1" in answer["Location"]
+    assert (
+        "What your therapist may see</a> is not chosen yet" in client.get(answer["Location"]).content.decode()
+    )
+    client.post(f"/f/{patient_form.pk}/send/", {**data, "send": "anyway"})
+    assert Response.objects.get().sharing == "none"
+
+
+@pytest.mark.parametrize(
+    ("visibility", "sentence"),
+    [
+        ("blind", "Your therapist will never see your answers."),
+        ("delayed", "After its end they see what you allow on the form."),
+        ("feedback", "once they have given their own rating of the same session."),
+    ],
+)
+def test_start_page_and_form_say_who_will_see_it(
+    cast: Cast, patient_form: Assignment, visibility: str, sentence: str
+) -> None:
+    cast.study.visibility = visibility
+    cast.study.save()
+    token = link_issue(assignment=patient_form)
+    assert sentence in Client().get(f"/r/{token}/").content.decode()
+    assert sentence in started(patient_form, token).get(f"/f/{patient_form.pk}/").content.decode()
+
+
+def test_in_a_blind_study_there_is_no_choice_and_nothing_is_shared(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    cast.study.visibility = "blind"
+    cast.study.save()
+    client = started(patient_form)
+    assert 'name="sharing"' not in client.get(f"/f/{patient_form.pk}/").content.decode()
+    send(client, patient_form, sharing="answers")
+    assert Response.objects.get().sharing == "none"
+
+
+def test_same_form_sent_again_gives_the_same_receipt(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    answers = [client.post(f"/f/{patient_form.pk}/send/", data) for _ in range(3)]
+    assert {(answer.status_code, answer["Location"]) for answer in answers} == {
+        (303, f"/f/{patient_form.pk}/receipt/")
+    }
+    assert Response.objects.count() == 1
+
+
+def test_an_incomplete_form_sent_anyway_again_gives_the_same_receipt(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form, range(1, 4), send="anyway")
+    client.post(f"/f/{patient_form.pk}/send/", data)
+    again = client.post(f"/f/{patient_form.pk}/send/", {**data, "send": "send"})
+    assert again["Location"] == f"/f/{patient_form.pk}/receipt/"
+
+
+def test_other_answers_after_sending_are_refused_and_the_first_kept(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    client.post(f"/f/{patient_form.pk}/send/", data)
+    answer = client.post(f"/f/{patient_form.pk}/send/", {**data, "item_1": "1"})
+    assert answer.status_code == 422
+    assert Response.objects.get().answers["1"] == 6
+
+
+def test_a_second_device_learns_that_the_form_was_received(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    first, second = started(patient_form, token), started(patient_form, token)
+    data = filled(second, patient_form)
+    send(first, patient_form)
+    answer = second.post(f"/f/{patient_form.pk}/send/", data)
+    assert answer.status_code == 409
+    page = answer.content.decode()
+    assert f"It was received on {timezone.localdate():%-d %B %Y}" in page
+    assert Response.objects.get().receipt_code in page
+
+
+def test_after_sending_the_form_shows_the_receipt_and_no_answers(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    send(client, patient_form)
+    answer = client.get(f"/f/{patient_form.pk}/")
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/receipt/")
+    assert "item_" not in client.get(answer["Location"]).content.decode()
+
+
+def test_receipt_of_an_unsent_form_leads_back_to_the_form(patient_form: Assignment) -> None:
+    answer = started(patient_form).get(f"/f/{patient_form.pk}/receipt/")
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/")
+
+
+def test_the_cookie_of_one_form_opens_no_other(cast: Cast, patient_form: Assignment) -> None:
+    client = started(patient_form)
+    other = factories.form_of(factories.hold_session(cast.colleague_therapy), "patient")
+    factories.open_form(other)
+    for path in ("", "receipt/"):
+        assert client.get(f"/f/{other.pk}/{path}").status_code == 404
+    for path in ("answers/", "restart/", "send/"):
+        assert client.post(f"/f/{other.pk}/{path}", {"item_1": "1"}).status_code == 404
+    assert client.get(f"/f/{uuid4()}/").status_code == 404
+
+
+def test_a_form_opened_in_time_may_be_sent_a_day_late_and_no_later(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    rows = Assignment.objects.filter(pk=patient_form.pk)
+    rows.update(opens_at=timezone.now() - timedelta(days=3), closes_at=timezone.now() - timedelta(hours=25))
+    late = client.post(f"/f/{patient_form.pk}/send/", data)
+    assert late.status_code == 409
+    assert "Reception, 555 0100" in late.content.decode()
+    assert client.post(f"/f/{patient_form.pk}/answers/", {"item_1": "1"}).status_code == 409
+    assert client.get(f"/f/{patient_form.pk}/").status_code == 410
+    rows.update(closes_at=timezone.now() - timedelta(hours=23))
+    assert client.post(f"/f/{patient_form.pk}/send/", data).status_code == 303
+
+
+def test_page_of_an_earlier_opening_is_refused(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    answer = send(client, patient_form, key=str(uuid4()))
+    assert answer.status_code == 409
+    assert not Response.objects.exists()
+
+
+def test_staff_signed_in_beside_a_patient_are_noted(cast: Cast, patient_form: Assignment) -> None:
+    client = started(patient_form)
+    client.force_login(cast.colleague, backend="allauth.account.auth_backends.AuthenticationBackend")
+    page = client.get(f"/f/{patient_form.pk}/").content.decode()
+    assert "<nav" not in page
+    send(client, patient_form)
+    assert Response.objects.get().with_staff_session is True
+
+
+def test_a_lost_database_keeps_the_answers_on_the_page(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    lost = mock.patch("surveys.views.respond.response_submit", side_effect=OperationalError("gone"))
+    with lost:
+        answer = client.post(f"/f/{patient_form.pk}/send/", data)
+    assert answer.status_code == 503
+    assert int(answer["Retry-After"]) > 0
+    page = answer.content.decode()
+    kept = dict(re.findall(r'type="hidden" name="(key|version|sharing|item_\d+)" value="([^"]+)"', page))
+    assert kept == {name: value for name, value in data.items() if name != "send"}
+    assert client.post(f"/f/{patient_form.pk}/send/", {**kept, "send": "send"}).status_code == 303
+    assert Response.objects.count() == 1
+
+
+def test_a_form_the_browser_does_not_vouch_for_comes_back_with_its_answers(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    client = phone(enforce_csrf_checks=True)
+    page = client.get(f"/r/{token}/").content.decode()
+    csrf = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]
+    client.post(
+        f"/r/{token}/", {"csrfmiddlewaretoken": csrf}, secure=True, headers={"referer": "https://testserver/"}
+    )
+    data = filled(client, patient_form)
+    refused = client.post(f"/f/{patient_form.pk}/send/", data)
+    assert refused.status_code == 403
+    page = refused.content.decode()
+    kept = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', page))
+    assert kept["item_12"] == "6"
+    assert not Response.objects.exists()
+    again = client.post(f"/f/{patient_form.pk}/send/", {**kept, "send": "send"})
+    assert again.status_code == 303

@@ -1,0 +1,109 @@
+"""What a therapist sees of the patient's side: policy, sharing, and rate-then-reveal, in page, API and chart."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from surveys.models import Response, Therapy
+from tests import factories
+from tests.conftest import Cast, signed_in
+
+pytestmark = pytest.mark.django_db
+
+# A mean that no other number on the page can have: 12 items, ten 3s and two reversed 1s turned to 7.
+CANARY_ANSWERS = {item: 3 for item in range(1, 13)} | {4: 1, 10: 2}
+CANARY = (3 * 10 + 7 + 6) / 12
+
+
+def given(cast: Cast, visibility: str, sharing: str, rated: bool, ended: bool) -> Therapy:
+    cast.study.visibility = visibility
+    cast.study.save(update_fields=["visibility"])
+    session = factories.hold_session(cast.therapy)
+    factories.give(factories.form_of(session, "patient"), CANARY_ANSWERS, sharing=sharing)
+    if rated:
+        factories.give(factories.form_of(session, "therapist"), 5, user=cast.therapist)
+    if ended:
+        cast.therapy.ended_on, cast.therapy.end_reason = timezone.localdate(), "completed"
+        cast.therapy.save(update_fields=["ended_on", "end_reason"])
+    return cast.therapy
+
+
+def allowed(visibility: str, sharing: str, rated: bool, ended: bool) -> bool:
+    """The rule in words of the studies' protocol, independent of the code."""
+    if sharing == "none" or visibility == "blind":
+        return False
+    return ended if visibility == "delayed" else rated
+
+
+@pytest.mark.parametrize(
+    ("visibility", "sharing", "rated", "ended"),
+    list(
+        itertools.product(
+            ("blind", "delayed", "feedback"), ("none", "scores", "answers"), (False, True), (False, True)
+        )
+    ),
+)
+def test_the_patient_s_rating_shows_only_where_policy_choice_and_order_let_it(
+    cast: Cast, visibility: str, sharing: str, rated: bool, ended: bool
+) -> None:
+    therapy = given(cast, visibility, sharing, rated, ended)
+    client = signed_in(cast.therapist)
+    url = reverse("therapy", kwargs={"therapy_id": therapy.pk})
+    trend = client.get(reverse("api-therapy-trend", kwargs={"therapy_id": therapy.pk})).json()
+    values = [
+        row["value"]
+        for row in trend["ratings"]
+        if row["perspective"] == "patient" and row["scale"] == "total"
+    ]
+    expected = [pytest.approx(CANARY)] if allowed(visibility, sharing, rated, ended) else []
+    assert values == expected
+    bodies = [client.get(url).content.decode(), client.get(f"{url}?perspective=therapist").content.decode()]
+    for body in bodies:
+        assert (f"{CANARY:.4f}" in body or f"{CANARY:.1f}" in body) is bool(expected)
+    own = [
+        row["value"]
+        for row in trend["ratings"]
+        if row["perspective"] == "therapist" and row["scale"] == "total"
+    ]
+    assert len(own) == int(rated)
+
+
+def test_the_reveal_waits_for_the_therapist_s_form_whichever_comes_first(cast: Cast) -> None:
+    first, second = (
+        factories.hold_session(cast.therapy, timezone.now() - timedelta(hours=hours)) for hours in (4, 2)
+    )
+    patient = factories.give(factories.form_of(first, "patient"))
+    assert Response.objects.get(pk=patient.pk).reveal_at is None
+    factories.give(factories.form_of(first, "therapist"), user=cast.therapist)
+    assert Response.objects.get(pk=patient.pk).reveal_at is not None
+    factories.give(factories.form_of(second, "therapist"), user=cast.therapist)
+    late = factories.give(factories.form_of(second, "patient"))
+    assert Response.objects.get(pk=late.pk).reveal_at is not None
+
+
+def test_an_empty_form_declines_and_reveals(cast: Cast) -> None:
+    session = factories.hold_session(cast.therapy)
+    patient = factories.give(factories.form_of(session, "patient"))
+    mine = factories.give(factories.form_of(session, "therapist"), {}, user=cast.therapist)
+    assert mine.assignment.__class__.objects.get(pk=mine.assignment_id).state == "declined"
+    assert Response.objects.get(pk=patient.pk).reveal_at is not None
+
+
+def test_what_was_answered_cannot_be_changed_in_the_database(cast: Cast) -> None:
+    from django.db import DatabaseError, transaction
+
+    from surveys.models import AuditEvent, Score
+
+    response = factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"))
+    for change in (
+        lambda: Response.objects.filter(pk=response.pk).update(answers={}),
+        lambda: Score.objects.update(mean=7),
+        lambda: AuditEvent.objects.update(act="nothing"),
+        lambda: AuditEvent.objects.all().delete(),
+    ):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            change()
+    Response.objects.filter(pk=response.pk).update(sharing="none")

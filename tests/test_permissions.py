@@ -1,0 +1,169 @@
+"""Every route of the site against the policy list, and every role against every route."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from rest_framework.views import APIView
+
+from alliance_site.policy import POLICY, PolicyPermission
+from surveys.models import Membership, Role, Therapist
+from surveys.services.invitations import link_issue
+from tests import factories
+from tests.conftest import Cast, signed_in
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+ACTORS = (
+    "anonymous",
+    "therapist",
+    "colleague",
+    "supervisor",
+    "clinic_admin",
+    "researcher",
+    "stranger",
+    "superuser",
+)
+
+
+def patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from patterns(entry)
+        else:
+            yield entry
+
+
+ROUTES = list(patterns(get_resolver()))
+NAMES = sorted({route.name or str(route.pattern) for route in ROUTES})
+
+
+def test_every_route_has_a_line_in_the_policy_and_every_line_a_route() -> None:
+    assert {route for route, _ in POLICY} == set(NAMES)
+
+
+def test_every_api_view_is_guarded_by_the_policy() -> None:
+    views = [
+        route.callback for route in ROUTES if issubclass(getattr(route.callback, "cls", object), APIView)
+    ]
+    assert len(views) >= 5
+    for view in views:
+        assert view.cls.permission_classes == [PolicyPermission], view.cls
+
+
+def url_of(name: str, cast: Cast) -> str:
+    """An address of the route with objects of the therapist's own, so that only the role decides."""
+    session = cast.therapy.sessions.get()
+    arguments = {
+        "token": {"token": "A" * 43},
+        "assignment_id": {"assignment_id": factories.form_of(session, "therapist").pk},
+        "therapy_id": {"therapy_id": cast.therapy.pk},
+        "study_id": {"study_id": cast.study.pk},
+        "uidb36": {"uidb36": "1", "key": "set-password"},
+    }
+    route = next(route for route in ROUTES if route.name == name)
+    kwargs: dict[str, object] = {}
+    for argument in route.pattern.converters or route.pattern.regex.groupindex:
+        kwargs.update(arguments.get(argument, {}))
+    return reverse(name, kwargs=kwargs)
+
+
+@pytest.fixture
+def town(cast: Cast) -> Cast:
+    factories.hold_session(cast.therapy)
+    return cast
+
+
+def client_of(actor: str, cast: Cast) -> Client:
+    client = Client(enforce_csrf_checks=False) if actor == "anonymous" else signed_in(getattr(cast, actor))
+    client.raise_request_exception = True
+    return client
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town: Cast, actor: str) -> None:
+    role = {"anonymous": "", "colleague": "therapist", "stranger": "therapist|researcher"}.get(actor, actor)
+    roles = set() if actor == "superuser" else set(role.split("|"))
+    wrong = []
+    for name in NAMES:
+        url = url_of(name, town)
+        for method in METHODS:
+            client = client_of(actor, town)
+            status = client.generic(method, url).status_code
+            allowed = POLICY.get((name, "GET" if method == "HEAD" else method))
+            if allowed is None:
+                # 404 where a row of somebody else hides the method, too; never a success.
+                fine = status in (401, 403, 404, 405)
+            elif "anyone" in allowed or (
+                actor != "anonymous" and ("signed in" in allowed or roles & allowed)
+            ):
+                fine = status not in (401, 403, 405, 500)
+            else:
+                fine = status in (302, 401, 403)
+            if not fine:
+                wrong.append((name, method, status))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "name", ["therapy", "therapy-chart", "session-log", "own-form-start", "api-therapy-trend"]
+)
+@pytest.mark.parametrize("actor", ["colleague", "stranger", "superuser", "supervisor"])
+def test_another_person_s_therapy_does_not_exist(town: Cast, actor: str, name: str) -> None:
+    method = "POST" if name == "own-form-start" else "GET"
+    response = client_of(actor, town).generic(method, url_of(name, town))
+    expected = {403} if actor in ("superuser", "supervisor") else {404}
+    assert response.status_code in expected
+
+
+@pytest.mark.parametrize("name", ["study-codebook", "api-study-ratings"])
+def test_another_clinic_s_study_does_not_exist(town: Cast, name: str) -> None:
+    own = reverse(name, kwargs={"study_id": town.study.pk})
+    assert signed_in(town.researcher).get(own).status_code == 200
+    assert signed_in(town.stranger).get(own).status_code == 404
+    missing = reverse(name, kwargs={"study_id": uuid4()})
+    assert signed_in(town.researcher).get(missing).status_code == 404
+
+
+def test_a_researcher_who_treats_in_the_clinic_gets_no_data(town: Cast) -> None:
+    Therapist.objects.create(clinic=town.clinic, user=town.researcher)
+    url = reverse("api-study-ratings", kwargs={"study_id": town.study.pk})
+    assert signed_in(town.researcher).get(url).status_code == 404
+
+
+def test_a_therapist_who_left_the_clinic_sees_nothing(town: Cast) -> None:
+    client = signed_in(town.therapist)
+    url = reverse("therapy", kwargs={"therapy_id": town.therapy.pk})
+    assert client.get(url).status_code == 200
+    Membership.objects.filter(user=town.therapist, role=Role.THERAPIST).delete()
+    assert client.get(url).status_code == 403
+    assert client.get("/api/v1/therapies/").status_code == 403
+
+
+def test_a_disabled_user_is_signed_out(town: Cast) -> None:
+    client = signed_in(town.therapist)
+    town.therapist.is_active = False
+    town.therapist.save(update_fields=["is_active"])
+    assert client.get("/caseload/").status_code == 302
+
+
+def test_every_answer_carries_the_security_headers(town: Cast) -> None:
+    token = link_issue(assignment=factories.form_of(town.therapy.sessions.get(), "patient"))
+    for path in (
+        "/health/",
+        f"/r/{token}/",
+        "/r/nothing/",
+        "/nowhere/",
+        "/accounts/login/",
+        "/api/v1/therapies/",
+    ):
+        headers = Client().get(path).headers
+        assert headers["Content-Security-Policy"].startswith(
+            "default-src 'none'; script-src 'self'; style-src 'self'"
+        )
+        assert headers["Cache-Control"] == "no-store", path
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"

@@ -1,0 +1,61 @@
+"""The start is refused, with one clear sentence, for every unsafe or unreadable setting."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOOD = {
+    "DATABASE_URL": "postgresql://app:secret@db:5432/alliance",
+    "CELERY_BROKER_URL": "redis://broker:6379/0",
+    "SECRET_KEY": "k" * 60,
+    "ALLOWED_HOSTS": "alliance.example.org",
+}
+
+
+def start(**changes: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], **GOOD, **changes}
+    code = "from django.conf import settings; print(settings.SECRET_KEY and settings.ALLOWED_HOSTS)"
+    env["DJANGO_SETTINGS_MODULE"] = "alliance_site.settings"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def test_safe_settings_start() -> None:
+    done = start()
+    assert done.returncode == 0, done.stderr
+    assert "alliance.example.org" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"DEBUG": "1"}, "DEBUG shows private data"),
+        ({"SECRET_KEY": ""}, "SECRET_KEY (or SECRET_KEY_FILE) needs"),
+        ({"SECRET_KEY": "short"}, "at least 50 random characters"),
+        ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS must name"),
+        ({"ALLOWED_HOSTS": "*"}, "may not be * outside demo mode"),
+        ({"DATABASE_URL": "mysql://x/y"}, "PostgreSQL only"),
+        ({"HTTPS": "perhaps"}, "HTTPS must be 1 or 0"),
+    ],
+)
+def test_an_unsafe_setting_stops_the_start(changes: dict[str, str], sentence: str) -> None:
+    done = start(**changes)
+    assert done.returncode != 0
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("f" * 60 + "\n")
+    assert start(SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / "key")).returncode == 0
+
+
+def test_a_machine_without_settings_makes_its_own_secret_once(tmp_path: Path) -> None:
+    only = {key: "" for key in GOOD} | {"VAR": str(tmp_path / "var")}
+    first, second = start(**only), start(**only)
+    assert first.returncode == second.returncode == 0, first.stderr
+    key = tmp_path / "var" / "secret_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(key.read_text()) >= 50
