@@ -26,7 +26,9 @@ def home(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that the browser did not vouch for is not taken; what was filled in is offered again."""
     kept = kept_fields(request.POST) if request.path.startswith("/f/") else {}
-    return render(request, "csrf_failure.html", {"kept": kept}, status=403)
+    # Somebody of the staff may have signed in beside a patient's page: that is no place for their menu.
+    context = {"kept": kept, "is_patient_page": bool(kept)}
+    return render(request, "csrf_failure.html", context, status=403)
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

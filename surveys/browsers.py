@@ -54,7 +54,7 @@ def client_address(request: HttpRequest) -> str:
     """The address that the outermost trusted proxy saw; what stands left of it anybody can write."""
     passed = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
     n_proxies = settings.TRUSTED_PROXIES
-    if n_proxies and len(passed) >= n_proxies:
+    if n_proxies > 0 and len(passed) >= n_proxies:
         return passed[-n_proxies]
     return request.META.get("REMOTE_ADDR", "")
 

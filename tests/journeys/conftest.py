@@ -96,6 +96,13 @@ class Site:
             connection.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """There is one site: parallel workers must not each start it."""
+    for item in items:
+        if "/journeys/" in str(item.path):
+            item.add_marker(pytest.mark.xdist_group("site"))
+
+
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     port = free_port()

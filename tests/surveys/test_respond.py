@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from surveys.models import Assignment, DraftAnswer, Opening, Response
+from surveys.selectors import FormProgress, form_progress
 from surveys.services.invitations import link_issue
 from tests import factories
 from tests.conftest import Cast
@@ -148,6 +149,8 @@ def test_another_browser_goes_on_with_the_open_items_and_sees_no_answer(patient_
     token = link_issue(assignment=patient_form)
     first, second = started(patient_form, token), started(patient_form, token)
     first.post(f"/f/{patient_form.pk}/answers/", {f"item_{number}": "7" for number in range(1, 10)})
+    opening = Opening.objects.exclude(drafts__isnull=False).get()
+    assert form_progress(opening) == FormProgress(here={}, elsewhere=frozenset(range(1, 10)))
     page = second.get(f"/f/{patient_form.pk}/").content.decode()
     assert "9 of 12 were answered on another device" in page
     assert "9</span> of 12 answered" in page

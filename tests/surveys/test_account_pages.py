@@ -1,0 +1,88 @@
+"""Signing in and out, and the pages of the account."""
+
+import re
+
+import pytest
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+
+from tests import factories
+from tests.conftest import Cast, signed_in
+
+NEW_PASSWORD = "another horse in the morning"
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(db: None) -> None:
+    cache.clear()
+
+
+def sign_in(client: Client, email: str, password: str = factories.PASSWORD) -> object:
+    return client.post("/accounts/login/", {"login": email, "password": password})
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("login/", "Sign in"),
+        ("signup/", "Accounts come from your clinic"),
+        ("inactive/", "This account is closed"),
+        ("password/reset/", "Set a new password"),
+        ("password/reset/done/", "Look at your e-mail"),
+        ("password/reset/key/done/", "Your new password is set"),
+        ("password/reset/key/1-abc/", "This link no longer works"),
+    ],
+)
+def test_pages_before_signing_in_have_our_own_layout(db: None, path: str, title: str) -> None:
+    page = Client().get(f"/accounts/{path}").content.decode()
+    assert f"<h1>{title}</h1>" in page
+    assert 'class="skip-link"' in page
+    assert "<nav" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "title"), [("password/change/", "Change your password"), ("logout/", "Sign out")]
+)
+def test_pages_after_signing_in_have_the_navigation_of_the_roles(cast: Cast, path: str, title: str) -> None:
+    page = signed_in(cast.therapist).get(f"/accounts/{path}").content.decode()
+    assert f"<h1>{title}</h1>" in page
+    assert 'href="/caseload/"' in page
+    assert 'href="/supervision/"' not in page
+    assert 'href="/studies/"' not in page
+
+
+def test_a_therapist_signs_in_by_e_mail_and_out_again(cast: Cast) -> None:
+    client = Client()
+    assert sign_in(client, "therapist@example.org")["Location"] == "/"
+    assert client.get("/")["Location"] == "/caseload/"
+    page = client.get("/caseload/").content.decode()
+    assert "Successfully" not in page
+    client.post("/accounts/logout/")
+    assert client.get("/caseload/").status_code == 302
+
+
+def test_a_wrong_password_and_an_unknown_address_give_the_same_sentence(cast: Cast) -> None:
+    pages = [
+        sign_in(Client(), "therapist@example.org", "wrong password here").content.decode(),
+        sign_in(Client(), "nobody@example.org", "wrong password here").content.decode(),
+    ]
+    sentences = [re.findall(r'role="alert"[^>]*>\s*<p>([^<]+)</p>', page) for page in pages]
+    assert sentences[0] == sentences[1] != []
+
+
+def test_a_forgotten_password_is_set_anew_by_the_link_in_the_mail(cast: Cast) -> None:
+    client = Client()
+    answer = client.post("/accounts/password/reset/", {"email": "therapist@example.org"})
+    assert answer["Location"] == "/accounts/password/reset/done/"
+    link = re.search(r"https?://testserver(/accounts/password/reset/key/\S+)", mail.outbox[0].body)[1]
+    page = client.get(link, follow=True)
+    assert "<h1>Set a new password</h1>" in page.content.decode()
+    done = client.post(page.request["PATH_INFO"], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+    assert done["Location"] == "/accounts/password/reset/key/done/"
+    assert sign_in(Client(), "therapist@example.org", NEW_PASSWORD).status_code == 302
+
+
+def test_somebody_without_a_role_is_told_what_to_do(cast: Cast) -> None:
+    page = signed_in(cast.superuser).get("/").content.decode()
+    assert "You are signed in, but have no role yet" in page
