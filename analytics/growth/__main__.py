@@ -72,7 +72,7 @@ def _read(path: Path, spec: GrowthSpec) -> pd.DataFrame:
             )
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     raise DataError(f"{path}: the name must end in .csv, .csv.gz or .parquet")
 

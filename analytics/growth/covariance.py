@@ -71,15 +71,8 @@ def factor_of(T: Array) -> Array:
 
 
 def change_coding(R: Array, Lambda: Array) -> Array:
-    """Factor of R T R' from that of T.
-
-    Rows that are nothing but rounding error (a coefficient without variance in the new coding) become exact
-    zeros.
-    """
-    M = R @ Lambda
-    size = np.abs(R) @ np.abs(Lambda)
-    M[linalg.norm(M, axis=1) <= 1e-8 * linalg.norm(size, axis=1)] = 0.0
-    return lower_factor(M)
+    """Factor of R T R' from that of T."""
+    return lower_factor(R @ Lambda)
 
 
 def sds_and_correlations(cov: Array) -> tuple[list[float], list[list[float | None]]]:

@@ -128,7 +128,7 @@ def _descend(objective: Objective, theta: Array) -> Search | None:
         decrease=decrease,
         smallest_curvature=curvature,
         is_minimum=is_minimum,
-        ran_away=bool(np.abs(theta).max() > RUNAWAY or ev.s2 < 1e-10),
+        ran_away=bool(np.abs(theta).max() > RUNAWAY),
         steps=steps,
         singular=tuple(i for i, Lambda in enumerate(objective.factors(theta)) if _is_singular(Lambda)),
     )

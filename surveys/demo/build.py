@@ -10,11 +10,13 @@ from datetime import date, datetime, time, timedelta
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from surveys.access import browser_hash
 from surveys.demo.cohort import Course, Meeting, Practitioner, simulate
 from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, Parameters, Size
+from surveys.ids import new_code
 from surveys.models import (
     Assignment,
     Clinic,
@@ -95,6 +97,7 @@ def build(size: Size | None = None, *, seed: int = SEED) -> bool:
     for index, practitioner in enumerate(cohort):
         therapist = Therapist.objects.create(
             clinic=clinic,
+            code=_free_code(clinic.therapists.all()),
             user=accounts["therapist"] if index == 0 else None,
             supervisor=accounts["supervisor"] if index < n_supervised else None,
         )
@@ -165,7 +168,7 @@ def _trait_forms(
 
 
 def _therapy(therapist: Therapist, study: Study, course: Course, today: date) -> dict[str, list[FilledForm]]:
-    """One therapy with its session log; the forms that were filled before today, by rater."""
+    """One therapy with its session log; the forms that were filled, by rater."""
     held = {row.number: _held_at(row, today) for row in course.meetings if row.number is not None}
     therapy = therapy_begin(therapist, study, course.arm, min(held.values()).date())
     entries = [(_held_at(row, today), row.status) for row in course.meetings]
@@ -176,18 +179,17 @@ def _therapy(therapist: Therapist, study: Study, course: Course, today: date) ->
     browser = new_token()
     for form in course.forms:
         sent = held[form.number] + timedelta(hours=form.hours)
-        if sent < moment(today, 0):
-            filled[form.rater].append(
-                filled_form(
-                    due[form.number, form.rater],
-                    form.answers,
-                    sent,
-                    therapist=therapist if form.rater == Rater.THERAPIST else None,
-                    browser=browser,
-                    sharing=form.sharing,
-                    device=form.device,
-                )
+        filled[form.rater].append(
+            filled_form(
+                due[form.number, form.rater],
+                form.answers,
+                sent,
+                therapist=therapist if form.rater == Rater.THERAPIST else None,
+                browser=browser,
+                sharing=form.sharing,
+                device=form.device,
             )
+        )
     if course.end_reason:
         therapy.ended_on, therapy.end_reason = max(held.values()).date(), course.end_reason
         therapy.save(update_fields=["ended_on", "end_reason"])
@@ -196,10 +198,23 @@ def _therapy(therapist: Therapist, study: Study, course: Course, today: date) ->
 
 def therapy_begin(therapist: Therapist, study: Study, arm: str, started_on: date) -> Therapy:
     """The therapy of a new patient."""
-    patient = Patient.objects.create(clinic=study.clinic)
+    clinic = study.clinic
     return Therapy.objects.create(
-        patient=patient, therapist=therapist, study=study, arm=arm, started_on=started_on
+        code=_free_code(Therapy.objects.all()),
+        patient=Patient.objects.create(clinic=clinic, code=_free_code(clinic.patients.all())),
+        therapist=therapist,
+        study=study,
+        arm=arm,
+        started_on=started_on,
     )
+
+
+def _free_code(rows: QuerySet[Therapist] | QuerySet[Patient] | QuerySet[Therapy]) -> str:
+    """A code that none of the rows has: among thousands, two equal draws are likely."""
+    code = new_code()
+    while rows.filter(code=code).exists():
+        code = new_code()
+    return code
 
 
 def filled_form(

@@ -280,6 +280,7 @@ def _courses(
             )
             for slot in np.flatnonzero(logs.in_log[i])
         )
+        held = {meeting.number: meeting for meeting in meetings if meeting.number is not None}
         filled = tuple(
             Form(
                 rater=rater,
@@ -291,6 +292,8 @@ def _courses(
             )
             for index, rater in enumerate(RATERS)
             for s in np.flatnonzero(given[index][i, : logs.n_held[i]])
+            # What would be sent today or later is still to be filled.
+            if 24 * held[int(s) + 1].day + hour[i] + hours[index][i, s] < 0
         )
         reason = "dropout" if dropout[i] < plan.length[i] else "completed"
         arm = EVERY_SESSION if plan.every[i] else ""

@@ -108,7 +108,9 @@ NOTICES: dict[LinkState | type[Exception], Notice] = {
         "It was sent from another device. The answers of this page were not stored.",
     ),
     FormClosed: Notice(
-        409, "This form is closed", "The time for sending it is over, so the answers were not stored."
+        409,
+        "This form is closed",
+        "Its time is over, or it is no longer needed. The answers of this page were not stored.",
     ),
 }
 TOO_MANY_MISSES = Notice(
@@ -235,7 +237,7 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
             device=device_class(request),
         )
     except FormClosed:
-        return notice_page(request, NOTICES[FormClosed], assignment)
+        return notice_page(request, NOTICES[LinkState.EXPIRED], assignment)
     response = see_other("form", assignment.pk)
     keep_browser_secret(response, secret)
     return response

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from surveys.access import browser_hash, get_form_or_404, get_therapy_or_404
+from surveys.access import browser_hash, form_state, get_form_or_404, get_therapy_or_404
 from surveys.browsers import device_class
 from surveys.forms import SessionForm
 from surveys.selectors import caseload, logged_sessions, supervised_progress, todo_forms
@@ -33,7 +33,8 @@ def form_start(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
             device=device_class(request),
         )
     except FormClosed:
-        return notice_page(request, NOTICES[FormClosed], assignment)
+        state = form_state(assignment, timezone.now())
+        return notice_page(request, NOTICES.get(state, NOTICES[FormClosed]), assignment)
     return see_other("form", assignment.pk)
 
 

@@ -227,12 +227,13 @@ def test_shift_and_scale_of_the_outcome_come_through():
     assert moved.loglik == pytest.approx(plain.loglik - dof * np.log(1e3), rel=1e-9)
 
 
-def test_order_of_rows_and_kind_of_labels_change_nothing():
+@pytest.mark.parametrize("kind", [str, float, object])
+def test_order_of_rows_and_kind_of_labels_change_nothing(kind):
     spec = GrowthSpec.from_formula("y ~ time", ["1 + time | therapist", "1 + time | therapist:patient"])
     columns = simulated(11)
     order = np.random.default_rng(0).permutation(len(columns["y"]))
     shuffled = {name: column[order] for name, column in columns.items()}
-    shuffled["therapist"] = shuffled["therapist"].astype(str).astype(object)
+    shuffled["therapist"] = shuffled["therapist"].astype(kind)
     one, other = LongData.from_columns(columns, spec), LongData.from_columns(shuffled, spec)
 
     assert one.fingerprint == other.fingerprint

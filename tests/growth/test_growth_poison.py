@@ -287,6 +287,7 @@ def test_ceiling_of_the_scale_is_fitted():
         "y ~ {time}",
         "y ~ `time`",
         "y ~ eval(time)",
+        "y ~ abs(time)",
         "y ~ time + (1 | therapist)",
         "y ~ time + y",
         "y ~ 0",

@@ -120,8 +120,9 @@ def test_simpler_models_have_a_course_too(formula, random):
     assert course.upper[0] - course.lower[0] < population.upper[0] - population.lower[0]
 
 
-def test_model_with_predictors_is_refused():
-    spec = GrowthSpec.from_formula("y ~ time * x", TWO_LEVELS)
+@pytest.mark.parametrize("formula", ["y ~ time + x", "y ~ time * x"])
+def test_model_with_predictors_is_refused(formula):
+    spec = GrowthSpec.from_formula(formula, TWO_LEVELS)
     result = fit(LongData.from_columns(simulated(21), spec), spec)
     with pytest.raises(ValueError, match="intercept and time alone"):
         expected_course(result, [1.0], [], [])

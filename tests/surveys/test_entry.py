@@ -127,6 +127,7 @@ def test_a_list_of_forms_leaves_the_rows_that_one_by_one_leaves(cast: Cast) -> N
     for form in forms_of(cast.colleague_therapy):
         send(form)
     one_by_one = stored(cast.colleague_therapy)
+    Job.objects.all().delete()
     responses_enter(study=cast.study, forms=forms_of(cast.therapy), actor=cast.therapist)
     assert stored(cast.therapy) == one_by_one
     assert len(one_by_one) == 5

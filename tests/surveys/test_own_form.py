@@ -82,5 +82,13 @@ def test_a_therapist_is_told_when_a_form_is_closed(cast: Cast, therapist_form: A
         opens_at=timezone.now() - timedelta(days=9), closes_at=timezone.now() - timedelta(days=7)
     )
     answer = signed_in(cast.therapist).post(f"/forms/{therapist_form.pk}/start/")
-    assert answer.status_code == 409
+    assert answer.status_code == 410
     assert not Opening.objects.exists()
+
+
+def test_a_therapist_who_begins_a_sent_form_again_is_thanked(cast: Cast, therapist_form: Assignment) -> None:
+    send(start(cast, therapist_form), therapist_form)
+    answer = signed_in(cast.therapist).post(f"/forms/{therapist_form.pk}/start/")
+    assert answer.status_code == 200
+    assert "Thank you, your answers are here" in answer.content.decode()
+    assert Response.objects.count() == 1
