@@ -9,6 +9,8 @@ from celery import Celery
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
+# The models' matrices are small and many: threads of the linear algebra library only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = Celery("alliance_site")
 app.conf.update(

@@ -18,7 +18,7 @@ from .deviance import Objective
 from .errors import SpecError, Unfittable
 from .gls import GLS, dense_gls
 from .inference import FixedInference, infer, t_test
-from .optimize import Search, search
+from .optimize import RUNAWAY, Search, search
 from .results import ENGINE, Convergence, FitResult, FixedEffect, RandomEffects
 from .spec import GrowthSpec
 
@@ -58,11 +58,7 @@ def _fit(data: LongData, spec: GrowthSpec, theta0: Sequence[float] | None) -> Fi
     design = build_design(data, spec)
     reml = spec.method == "reml"
     objective = Objective(design.statistics, design.levels, reml=reml)
-    start = None
-    if theta0 is not None:
-        user = objective.factors(np.asarray(theta0, dtype=float))
-        start = objective.theta([change_coding(lv.R, L) for lv, L in zip(design.levels, user, strict=True)])
-    found = search(objective, start)
+    found = search(objective, None if theta0 is None else _start(design, objective, theta0))
     if found is None:
         raise Unfittable("not_converged", "the likelihood could not be evaluated at any start")
     if found.ran_away:
@@ -75,6 +71,15 @@ def _fit(data: LongData, spec: GrowthSpec, theta0: Sequence[float] | None) -> Fi
             "not_converged", f"no minimum found in {found.steps} steps: the search is still going down"
         )
     return _result(data, spec, design, objective, found)
+
+
+def _start(design: Design, objective: Objective, theta0: Sequence[float]) -> Array | None:
+    """theta0 in the working coding; None, for a cold start, where it is beyond all reason."""
+    factors = objective.factors(np.asarray(theta0, dtype=float))
+    pairs = list(zip(design.levels, factors, strict=True))
+    if any(np.abs(level.R @ Lambda).max() > RUNAWAY for level, Lambda in pairs):
+        return None
+    return objective.theta([change_coding(level.R, Lambda) for level, Lambda in pairs])
 
 
 def _result(

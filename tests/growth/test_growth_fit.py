@@ -185,6 +185,26 @@ def test_warm_start_ends_where_the_cold_one_does_and_sooner():
     assert warm.convergence.steps < cold.convergence.steps
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_start_beyond_all_reason_does_no_harm():
+    spec = spec_of(models("sleepstudy")["slope"]["formula"])
+    result = fit(LongData.from_columns(frame("sleepstudy"), spec), spec, [1e200, 0.0, 1e200])
+
+    reference = reference_of("sleepstudy", "slope", "reml")["loglik"]
+    assert result.loglik == pytest.approx(reference, rel=LOGLIK)
+
+
+def test_theta_is_that_of_lme4():
+    result = fitted("cohort_s2", "wai_p_full", "ml", "satterthwaite")
+    theta = reference_of("cohort_s2", "wai_p_full", "ml")["theta"]
+    names = [
+        f"{group}.{name}"
+        for group in ("therapist", "therapist:patient")
+        for name in ("Intercept", "time.Intercept", "time")
+    ]
+    np.testing.assert_allclose(result.theta, [theta[name] for name in names], atol=1e-5)
+
+
 @pytest.mark.parametrize("theta0", [[1.0], [1.0, 0.0, float("nan")]])
 def test_start_that_does_not_fit_the_model_is_refused(theta0):
     spec = spec_of(models("sleepstudy")["slope"]["formula"])

@@ -270,6 +270,16 @@ def test_tiny_cohorts_give_finite_numbers_or_a_status(seed, method):
         assert result.message
 
 
+def test_negative_adjusted_variance_of_kenward_roger_is_not_shown():
+    columns = simulated(10, n_therapists=2, n_patients=2, times=(0.0, 1.0, 2.0))
+    by_name = fitted(columns, "y ~ time * x", df="kenward-roger")
+    auto = fitted(columns, "y ~ time * x")
+
+    assert_no_numbers(by_name, "insufficient_data", "too few units for kenward-roger")
+    assert auto.is_fitted
+    assert auto.df_method == "satterthwaite"
+
+
 def test_ceiling_of_the_scale_is_fitted():
     columns = simulated(1, beta=(6.5, 0.2))
     columns["y"] = np.clip(np.round(columns["y"]), 1, 7)

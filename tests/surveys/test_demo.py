@@ -175,7 +175,7 @@ def test_planted_effects_are_found_again_and_no_others() -> None:
     cohorts = [cohort_of(seed) for seed in range(10)]
     rows = [ratings(cohort, OCCASIONS) for cohort in cohorts]
     study = dict(zip(TRAITS, Parameters().traits, strict=True))
-    assert {trait for trait in TRAITS if min(study[trait].effects[0]) < 0} == {"negative_reaction", "anxiety"}
+    assert {trait for trait in TRAITS if max(study[trait].effects[0]) < 0} == {"negative_reaction", "anxiety"}
     assert {trait for trait in TRAITS if max(study[trait].effects[1]) > 0} == {"flow"}
     for rater in (0, 1):
         planted = np.array([trait.effects[rater] for trait in Parameters().traits]).T
