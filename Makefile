@@ -49,7 +49,7 @@ demo-reset: install ## deletes the data of the demo [VAR=]
 	@unset DATABASE_URL CELERY_BROKER_URL; exec $(PY) -m alliance_site.embedded clear '$(VAR)'
 
 test: install-dev browser ## everything the tests need, then the whole suite
-	@$(PY) -m pytest -q -n 2 --dist loadgroup
+	@$(PY) -m pytest -q -n 2 --dist loadfile
 
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \

@@ -53,7 +53,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_settings_makes_its_own_secret_once(tmp_path: Path) -> None:
-    only = {key: "" for key in GOOD} | {"VAR": str(tmp_path / "var")}
+    only = dict.fromkeys(GOOD, "") | {"VAR": str(tmp_path / "var")}
     first, second = start(**only), start(**only)
     assert first.returncode == second.returncode == 0, first.stderr
     key = tmp_path / "var" / "secret_key"

@@ -265,7 +265,7 @@ def _courses(
 ) -> list[Course]:
     n = len(plan.therapist)
     hour = rng.integers(8, 18, n)
-    sharing = rng.choice(SHARING, n, p=p.sharing)
+    sharing = rng.choice(SHARING, given[0].shape, p=p.sharing)
     device = {rater: rng.choice(DEVICES[rater], n) for rater in RATERS}
     hours = [0.25 + rng.exponential(view.delay_hours, given[0].shape) for view in p.perspectives]
     statuses = (HELD, CANCELLED, NO_SHOW)
@@ -286,7 +286,7 @@ def _courses(
                 rater=rater,
                 number=int(s) + 1,
                 answers=_numbered(forms[rater], answers[index][i, s]),
-                sharing=str(sharing[i]) if rater == "patient" else "none",
+                sharing=str(sharing[i, s]) if rater == "patient" else "none",
                 device=str(device[rater][i]),
                 hours=float(hours[index][i, s]),
             )

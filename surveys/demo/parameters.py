@@ -62,7 +62,7 @@ class Perspective:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The whole simulation. Sources: P published figures as gathered in `docs/instruments.md`; S the
+    """The whole simulation. Sources: P ranges published for the WAI and for therapists; S the
     pattern that the study found; O our own choice where nothing is published.
 
     traits               P where effects are zero; S for who is affected by what; O for all sizes
@@ -77,10 +77,10 @@ class Parameters:
     weeks                how long ago the first therapies began; O
     status               shares of held sessions, cancellations and no-shows; O
     gap_share            share of weeks followed by one or two free ones; O
-    dropout_hazard       chance of ending after a session at the mean rating; O, about a quarter drop out
+    dropout_hazard       chance of ending after a session at the mean rating; O, about a fifth drop out
     dropout_slope        change of its logarithm per point of the last rating the patient gave; O
     skipped              share of single items left out; O
-    sharing              shares of patients who let nothing, scores, or answers be seen; O
+    sharing              shares of forms of which nothing, the scores, or the answers may be seen; O
     trait_noise          SD of an item about its trait, as a share of the response range; O
     trait_missing        share of trait forms that were never filled; O
     """

@@ -1,5 +1,6 @@
 """One set of numbers: the picture, its table and its sentence say the same and no more."""
 
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -115,4 +116,4 @@ def test_the_names_beside_the_lines_never_lie_on_each_other() -> None:
         layer["data"]["values"][0]["value"] for layer in chart["layer"] if layer["mark"]["type"] == "text"
     )
     assert len(heights) == 3
-    assert all(after - before > 0.3 for before, after in zip(heights, heights[1:], strict=False))
+    assert all(after - before > 0.3 for before, after in itertools.pairwise(heights))

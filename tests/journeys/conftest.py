@@ -20,7 +20,8 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-VAR = ROOT / "var" / "journey"
+# Parallel test workers have a site each.
+VAR = ROOT / "var" / f"journey-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -96,13 +97,6 @@ class Site:
             connection.close()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """There is one site: parallel workers must not each start it."""
-    for item in items:
-        if "/journeys/" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("site"))
-
-
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     port = free_port()
@@ -114,7 +108,7 @@ def site() -> Iterator[Site]:
     env |= {"ALLIANCE_DEMO": "1", "VAR": str(VAR)}
     clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(VAR)]
     subprocess.run(clear, cwd=ROOT, env=env, check=True)
-    log = (ROOT / "var" / "journey.log").open("wb")
+    log = VAR.with_suffix(".log").open("wb")
     up = [sys.executable, "manage.py", "up", "--port", str(port), "--demo", "small"]
     process = subprocess.Popen(
         up, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -126,7 +120,7 @@ def site() -> Iterator[Site]:
         return manifest.exists()
 
     try:
-        wait_for("the demo is up (see var/journey.log)", ready, 180)
+        wait_for(f"the demo is up (see {VAR.with_suffix('.log')})", ready, 180)
         content = json.loads(manifest.read_text())
         yield Site(content["base_url"], process, content, iter(content["patient_links"]))
     finally:

@@ -23,7 +23,9 @@ def faults(page: Page) -> list[str]:
     return found
 
 
-def look(context: BrowserContext, addresses: dict[str, str], page: Page | None = None) -> dict[str, list[str]]:
+def look(
+    context: BrowserContext, addresses: dict[str, str], page: Page | None = None
+) -> dict[str, list[str]]:
     page = page or context.new_page()
     errors = console_errors(page)
     found = {}

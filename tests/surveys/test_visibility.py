@@ -1,4 +1,4 @@
-"""What a therapist sees of the patient's side: policy, sharing, and rate-then-reveal, in page, API and chart."""
+"""What a therapist sees of the patient: policy, sharing and rate-then-reveal, in page, API and chart."""
 
 import itertools
 from datetime import timedelta
@@ -14,7 +14,7 @@ from tests.conftest import Cast, signed_in
 pytestmark = pytest.mark.django_db
 
 # A mean that no other number on the page can have: 12 items, ten 3s and two reversed 1s turned to 7.
-CANARY_ANSWERS = {item: 3 for item in range(1, 13)} | {4: 1, 10: 2}
+CANARY_ANSWERS = dict.fromkeys(range(1, 13), 3) | {4: 1, 10: 2}
 CANARY = (3 * 10 + 7 + 6) / 12
 
 
