@@ -1,6 +1,6 @@
 """Questions over rows: to-do list, caseload, and the long rows that analytics reads."""
 
-from collections.abc import Iterator, Mapping, Sequence, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID

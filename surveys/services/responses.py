@@ -21,7 +21,6 @@ from surveys.models import (
     Score,
     Session,
     Sharing,
-    User,
 )
 from surveys.packs import InstrumentFile
 

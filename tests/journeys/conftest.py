@@ -131,7 +131,8 @@ def site() -> Iterator[Site]:
         shutil.rmtree(VAR, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+# Per module: while it runs, its event loop keeps Django's database calls out of this process.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
