@@ -1,8 +1,10 @@
 """Links to a patient's form. The token leaves this function once and is stored nowhere."""
 
 from django.db import transaction
+from django.utils import timezone
 
 from surveys import audit
+from surveys.access import LinkState, form_state
 from surveys.models import Assignment, Rater, User
 from surveys.tokens import new_token, token_hash
 
@@ -18,7 +20,10 @@ def link_issue(*, assignment: Assignment, actor: User | None = None) -> str:
     )
     if row.rater != Rater.PATIENT:
         raise ValueError("Only a patient's form has a link; a therapist signs in.")
-    if row.state not in (Assignment.State.DUE, Assignment.State.OPENED):
+    state = form_state(row, timezone.now())
+    if state is LinkState.EXPIRED:
+        raise ValueError("The time for this form is over; a link would lead nowhere.")
+    if state is not LinkState.OPEN:
         raise ValueError("This form was received or withdrawn; it needs no link.")
     token = new_token()
     row.token_hash = token_hash(token)

@@ -10,6 +10,7 @@ from surveys import audit, jobs
 from surveys.access import Actor
 from surveys.models import Assignment, Instrument, PlanLine, Session, Study, Therapist, Therapy, User
 from surveys.planning import DueForm, LoggedSession, due_forms, number_sessions
+from surveys.services.responses import reveal
 
 TRAIT_WINDOW = timedelta(days=60)
 
@@ -35,6 +36,11 @@ def sessions_close(
     therapy = (
         Therapy.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=therapy.pk)
     )
+    # Assignments before sessions, as a form that is being sent locks them; nobody can open or send one
+    # of these forms until this log is written.
+    there = list(
+        Assignment.objects.select_for_update(of=("self",)).filter(session__therapy=therapy).order_by("pk")
+    )
     logged = list(therapy.sessions.all())
     new = [
         Session(
@@ -52,7 +58,8 @@ def sessions_close(
     Session.objects.bulk_update(moved, ["number"])
     Session.objects.bulk_create(new)
     lines = therapy.study.plan_lines.select_related("instrument")
-    _sync_assignments(therapy, lines, log)
+    _sync_assignments(therapy, lines, log, there)
+    reveal([row.pk for row in moved])
     entered = [(row, {"status": row.status}) for row in new]
     audit.record_each("session.close", entered, actor=actor, clinic=therapy.study.clinic)
     if moved:
@@ -60,24 +67,24 @@ def sessions_close(
     return new
 
 
-def _sync_assignments(therapy: Therapy, lines: Iterable[PlanLine], log: list[LoggedSession]) -> None:
+def _sync_assignments(
+    therapy: Therapy, lines: Iterable[PlanLine], log: list[LoggedSession], there: list[Assignment]
+) -> None:
     """Adds the forms that became due and takes back those that nobody has opened and no plan asks for."""
     instruments = {line.instrument.code + line.instrument.rater: line.instrument for line in lines}
     due = {
         (form.session_id, instruments[form.instrument + form.rater].pk): form
         for form in due_forms([line.pure() for line in lines], log, therapy.arm)
     }
-    there = {
-        (row.session_id, row.instrument_id): row
-        for row in Assignment.objects.filter(session__therapy=therapy)
-    }
-    Assignment.objects.filter(
-        pk__in=[row.pk for key, row in there.items() if key not in due], state=Assignment.State.DUE
-    ).delete()
+    known = {(row.session_id, row.instrument_id): row for row in there}
+    taken_back = [
+        row.pk for key, row in known.items() if key not in due and row.state == Assignment.State.DUE
+    ]
+    Assignment.objects.filter(pk__in=taken_back).delete()
     Assignment.objects.bulk_create(
         _assignment(therapy.study, form, instruments[form.instrument + form.rater])
         for key, form in due.items()
-        if key not in there
+        if key not in known
     )
 
 

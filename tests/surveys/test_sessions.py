@@ -1,0 +1,137 @@
+"""The session log: numbers and due forms follow from what was held, never from the order of entry."""
+
+import itertools
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from surveys.models import Assignment, AuditEvent, Job, Response, Session, Therapy
+from surveys.services.sessions import SessionExists, session_close, sessions_close, trait_form_assign
+from tests import factories
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+NOW = timezone.now().replace(microsecond=0)
+
+
+def day(number: int) -> datetime:
+    return NOW - timedelta(days=60 - number)
+
+
+def numbers(therapy: Therapy) -> list[tuple[datetime, int | None]]:
+    return list(therapy.sessions.order_by("held_at").values_list("held_at", "number"))
+
+
+def asked(therapy: Therapy) -> set[tuple[datetime, str]]:
+    rows = Assignment.objects.filter(session__therapy=therapy)
+    return set(rows.values_list("session__held_at", "rater"))
+
+
+LOG = [(day(1), "held"), (day(8), "cancelled"), (day(15), "held"), (day(22), "no_show"), (day(29), "held")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(5)))[::17])
+def test_any_order_of_entry_gives_the_same_log_and_the_same_forms(cast: Cast, order: tuple[int, ...]) -> None:
+    cast.study.plan_lines.update(sessions=[2, 3])
+    for place in order:
+        session_close(therapy=cast.therapy, held_at=LOG[place][0], status=LOG[place][1])
+    assert numbers(cast.therapy) == [(day(1), 1), (day(8), None), (day(15), 2), (day(22), None), (day(29), 3)]
+    expected = {(when, rater) for when in (day(15), day(29)) for rater in ("patient", "therapist")}
+    assert asked(cast.therapy) == expected
+
+
+def test_sessions_entered_together_are_those_entered_one_by_one(cast: Cast) -> None:
+    sessions_close(therapy=cast.therapy, entries=LOG)
+    for when, status in LOG:
+        session_close(therapy=cast.colleague_therapy, held_at=when, status=status)
+    assert numbers(cast.therapy) == numbers(cast.colleague_therapy)
+    assert asked(cast.therapy) == asked(cast.colleague_therapy)
+    assert AuditEvent.objects.filter(act="session.close").count() == 2 * len(LOG)
+
+
+def test_a_session_cannot_stand_twice_in_the_log(cast: Cast) -> None:
+    session_close(therapy=cast.therapy, held_at=day(1), status="held")
+    with pytest.raises(SessionExists):
+        session_close(therapy=cast.therapy, held_at=day(1), status="cancelled")
+    assert cast.therapy.sessions.count() == 1
+
+
+def test_a_late_entry_takes_back_forms_that_nobody_began_and_keeps_the_others(cast: Cast) -> None:
+    cast.study.plan_lines.update(sessions=[1], window_hours=24 * 90)
+    first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
+    factories.open_form(factories.form_of(first, "patient"))
+    earlier = session_close(therapy=cast.therapy, held_at=day(1), status="held")
+    assert set(Assignment.objects.filter(session=earlier).values_list("rater", flat=True)) == {
+        "patient",
+        "therapist",
+    }
+    # The therapist's form of the later session was not begun; the patient's was.
+    assert list(Assignment.objects.filter(session=first).values_list("rater", flat=True)) == ["patient"]
+
+
+def test_a_rating_shows_when_the_form_it_waited_for_is_taken_back(cast: Cast) -> None:
+    cast.study.plan_lines.update(sessions=[1], window_hours=24 * 90)
+    first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
+    response = factories.give(factories.form_of(first, "patient"))
+    assert Response.objects.get(pk=response.pk).reveal_at is None
+    session_close(therapy=cast.therapy, held_at=day(1), status="held")
+    assert Response.objects.get(pk=response.pk).reveal_at is not None
+
+
+def test_renumbering_asks_for_a_new_fit_and_a_new_session_alone_does_not(cast: Cast) -> None:
+    session_close(therapy=cast.therapy, held_at=day(15), status="held")
+    assert not Job.objects.exists()
+    session_close(therapy=cast.therapy, held_at=day(1), status="held")
+    assert Job.objects.filter(kind="refit", scope=str(cast.study.pk)).count() == 1
+
+
+def test_a_form_about_practice_is_asked_for_once_per_period(cast: Cast) -> None:
+    wanted = {
+        "therapist": cast.therapy.therapist,
+        "study": cast.study,
+        "instrument": factories.instrument("dpccq-feelings", "therapist"),
+    }
+    first = trait_form_assign(period="2026", **wanted)
+    assert trait_form_assign(period="2026", **wanted) == first
+    assert trait_form_assign(period="2027", **wanted) != first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_late_entry_and_forms_being_sent_wait_for_each_other(cast: Cast) -> None:
+    cast.study.plan_lines.update(sessions=list(range(1, 30)), window_hours=24 * 90)
+    held = [session_close(therapy=cast.therapy, held_at=day(20 + n), status="held") for n in range(8)]
+    errors: list[Exception] = []
+
+    def run(work: list) -> None:
+        try:
+            for step in work:
+                step()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    def enter(n: int) -> Session:
+        return session_close(therapy=cast.therapy, held_at=day(n), status="held")
+
+    def send(session: Session, rater: str) -> Response:
+        user = cast.therapist if rater == "therapist" else None
+        return factories.give(factories.form_of(session, rater), user=user)
+
+    work = [
+        [lambda n=n: enter(n) for n in range(1, 9)],
+        [lambda s=s: send(s, "patient") for s in held],
+        [lambda s=s: send(s, "therapist") for s in held],
+    ]
+    threads = [threading.Thread(target=run, args=(steps,)) for steps in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert [number for _, number in numbers(cast.therapy)] == list(range(1, 17))
+    assert Response.objects.filter(assignment__rater="patient", reveal_at=None).count() == 0
+    assert Response.objects.count() == 16
