@@ -71,7 +71,7 @@ lint: install-dev ## style, format and types
 	@$(PY) -m mypy --no-error-summary
 
 bench: install-dev ## runs benchmarks/, one JSON object each
-	@shopt -s nullglob; for file in benchmarks/*.py; do $(PY) "$$file"; done
+	@shopt -s nullglob; for file in benchmarks/*.py; do PYTHONPATH=. $(PY) "$$file"; done
 
 lock: ## new requirements*.txt from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH." >&2; exit 1; }

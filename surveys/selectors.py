@@ -109,6 +109,7 @@ class Rating:
     therapy: UUID
     session: int
     value: float
+    submitted_at: datetime
 
 
 def study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) -> list[Rating]:
@@ -132,6 +133,7 @@ def study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) 
             "response__assignment__session__therapy",
             "response__assignment__session__number",
             "mean",
+            "response__submitted_at",
         )
     )
     return [Rating(*row) for row in rows]  # type: ignore[arg-type]  # the filter leaves no nulls

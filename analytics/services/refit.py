@@ -40,9 +40,9 @@ def _refit(study: Study, instrument: Instrument) -> GrowthFit | None:
         .order_by("-fitted_at")
         .first()
     )
-    if last and (last.data_fingerprint, last.engine_version) == (data.fingerprint, ENGINE):
+    if last and (last.data_fingerprint, last.engine_version) == (data.ratings.fingerprint, ENGINE):
         return None
-    result = fit(data, growth_spec())
+    result = fit(data.ratings, growth_spec())
     return GrowthFit(
         study=study,
         perspective=instrument.rater,
@@ -52,8 +52,8 @@ def _refit(study: Study, instrument: Instrument) -> GrowthFit | None:
         message=result.message[:500],
         spec={"model": result.formula, "method": result.method, "time": TIME_CODING},
         result=result.to_dict() if result.is_fitted else None,
-        data_until=started,
-        data_fingerprint=data.fingerprint,
+        data_until=data.until or started,
+        data_fingerprint=data.ratings.fingerprint,
         n_ratings=result.n["rows"],
         n_therapies=result.n["therapist:therapy"],
         n_therapists=result.n["therapist"],

@@ -11,6 +11,7 @@ from analytics.dataset import growth_spec, long_data, time_of
 from analytics.growth import FitResult, fit
 from analytics.models import GrowthFit
 from analytics.selectors import therapy_trend
+from analytics.services import refit
 from surveys import jobs
 from surveys.models import Job, Role, Study, User
 from tests import factories
@@ -58,7 +59,7 @@ def test_received_forms_become_one_fit_per_rater() -> None:
         row = GrowthFit.objects.get(perspective=perspective)
         assert row.status in ("ok", "singular")
         assert (row.n_ratings, row.n_therapies, row.n_therapists) == (36, 12, 4)
-        direct = fit(long_data(study.pk, perspective, "wai-s", "total"), growth_spec())
+        direct = fit(long_data(study.pk, perspective, "wai-s", "total").ratings, growth_spec())
         assert row.result["loglik"] == pytest.approx(direct.loglik, rel=1e-12)
         assert row.result["fixed"][0]["estimate"] == pytest.approx(direct.fixed[0].estimate, rel=1e-12)
 
@@ -150,6 +151,26 @@ def test_a_hidden_rating_does_not_show_in_the_band() -> None:
 
 def test_the_engine_is_given_all_that_was_rated() -> None:
     study, _ = rated_clinic(n_therapists=3, n_therapies=2, raters=("patient",))
-    data = long_data(study.pk, "patient", "wai-s", "total")
+    data = long_data(study.pk, "patient", "wai-s", "total").ratings
     assert len(data) == 18
     assert [len(level) for level in data.units] == [3, 6]
+
+
+def test_a_rating_that_came_in_while_the_model_was_read_is_not_counted_as_newer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rating is in the model although the clock was read before it came."""
+    study, user = rated_clinic(raters=("patient",))
+    therapy = factories.make_therapy(study, user)
+    form = factories.form_of(factories.hold_session(therapy), "patient")
+    read = refit.long_data
+
+    def slow_read(*arguments: object) -> object:
+        if not hasattr(form, "given"):
+            form.given = factories.give(form, 6)
+        return read(*arguments)
+
+    monkeypatch.setattr(refit, "long_data", slow_read)
+    assert jobs.run_due() == 2, "the rating asked for a refit of its own, which finds nothing new"
+    assert GrowthFit.objects.get(perspective="patient").n_ratings == 37
+    assert therapy_trend(user, therapy, "patient").fit.n_newer == 0
