@@ -39,7 +39,10 @@ def number(name: str, default: int) -> int:
 def secret(name: str) -> str:
     """The variable itself, or the content of the file that NAME_FILE names."""
     path = text(f"{name}_FILE")
-    return Path(path).read_text().strip() if path else text(name)
+    try:
+        return Path(path).read_text().strip() if path else text(name)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror} ({path}).") from None
 
 
 def kept_secret(path: Path) -> str:
@@ -61,13 +64,19 @@ def kept_secret(path: Path) -> str:
 
 def postgres(url: str) -> dict[str, object]:
     """The Django database settings of a postgresql:// URL; `?host=` may name a socket folder."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        own_port = parts.port
+    except ValueError:
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read; write special characters of the password as %XX."
+        ) from None
     if parts.scheme not in ("postgres", "postgresql"):
         raise ImproperlyConfigured(
             "DATABASE_URL must begin with postgresql://; this application runs on PostgreSQL only."
         )
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    host, port = query.pop("host", parts.hostname or ""), query.pop("port", parts.port or "")
+    host, port = query.pop("host", parts.hostname or ""), query.pop("port", own_port or "")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),

@@ -1,4 +1,5 @@
-"""What may not stand in a log: the secret part of a patient's link, and the health page's own answers."""
+"""What may not stand in a log: the secret part of a patient's link, the health page's own answers, and the
+traceback of a page that was refused as it should be."""
 
 import logging
 import re
@@ -23,3 +24,12 @@ class NoHealth(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "/health/" not in record.getMessage()
+
+
+class ShortRefusals(logging.Filter):
+    """A refused page (4xx) is one line; errors of our own (5xx) keep their traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "django.request" and record.levelno < logging.ERROR:
+            record.exc_info = record.exc_text = None
+        return True

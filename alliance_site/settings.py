@@ -20,7 +20,12 @@ if env.flag("DEBUG"):
     raise ImproperlyConfigured("DEBUG shows private data on error pages. Unset DEBUG and start again.")
 DEBUG = False
 
-EMBEDDED = not (env.text("DATABASE_URL") and env.text("CELERY_BROKER_URL"))
+_own_servers = [name for name in ("DATABASE_URL", "CELERY_BROKER_URL") if env.text(name)]
+EMBEDDED = not _own_servers
+if len(_own_servers) == 1:
+    raise ImproperlyConfigured(
+        f"{_own_servers[0]} is set alone. Set DATABASE_URL and CELERY_BROKER_URL, or neither of them."
+    )
 _database_url, _broker_url = embedded.urls(VAR) if EMBEDDED else ("", "")
 DATABASES = {
     "default": {
@@ -33,7 +38,7 @@ DATABASES = {
 # A secret that this machine made for itself is as good as one that was typed; a shipped one is not.
 SECRET_KEY = env.secret("SECRET_KEY") or (env.kept_secret(VAR / "secret_key") if EMBEDDED else "")
 SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS")
-if len(SECRET_KEY) < 50:
+if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
     raise ImproperlyConfigured(
         "SECRET_KEY (or SECRET_KEY_FILE) needs at least 50 random characters. Make one with: "
         'python -c "import secrets; print(secrets.token_urlsafe(64))"'
@@ -43,7 +48,7 @@ LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS") or (LOCAL_HOSTS if EMBEDDED else [])
 if not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name the host names of this site, comma-separated.")
-if "*" in ALLOWED_HOSTS and not DEMO:
+if "*" in ALLOWED_HOSTS and not (DEMO and EMBEDDED):
     raise ImproperlyConfigured("ALLOWED_HOSTS may not be * outside demo mode. Name the hosts of this site.")
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS")
 
@@ -111,6 +116,14 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 ACCOUNT_ADAPTER = "alliance_site.accounts.ClosedAccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_FORMS = {
+    "login": "alliance_site.account_forms.LoginForm",
+    "reauthenticate": "alliance_site.account_forms.ReauthenticateForm",
+    "change_password": "alliance_site.account_forms.ChangePasswordForm",
+    "reset_password": "alliance_site.account_forms.ResetPasswordForm",
+    "reset_password_from_key": "alliance_site.account_forms.ResetPasswordKeyForm",
+}
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -121,7 +134,8 @@ LOGIN_REDIRECT_URL = "/"
 
 # Sessions and cookies: idle 30 minutes, ended with the browser
 SESSION_COOKIE_AGE = 30 * 60
-SESSION_SAVE_EVERY_REQUEST = False
+# Idle, and not in the middle of a form: every request begins the half hour anew.
+SESSION_SAVE_EVERY_REQUEST = True
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
@@ -172,8 +186,15 @@ STORAGES = {
     "staticfiles": {"BACKEND": _compressed if env.flag("STATIC_COMPRESS") else _plain},
 }
 
-# Mail
-EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# Mail: printed to the console until a server is named
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_PORT = env.number("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=True)
+EMAIL_TIMEOUT = 10
+_backend = "smtp" if EMAIL_HOST else "console"
+EMAIL_BACKEND = env.text("EMAIL_BACKEND") or f"django.core.mail.backends.{_backend}.EmailBackend"
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "alliance@localhost")
 
 # Jobs: Postgres is the list, the broker only the doorbell
@@ -206,13 +227,14 @@ LOGGING = {
     "filters": {
         "no_tokens": {"()": "alliance_site.logs.HideTokens"},
         "no_health": {"()": "alliance_site.logs.NoHealth"},
+        "short_refusals": {"()": "alliance_site.logs.ShortRefusals"},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["no_health", "no_tokens"],
+            "filters": ["no_health", "short_refusals", "no_tokens"],
         }
     },
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},

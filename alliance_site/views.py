@@ -15,12 +15,13 @@ HOMES = {
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Sends everybody to the page of their first role."""
+    """Sends everybody to the page of their first role, or says why there is none."""
     own = roles(request.user)
     for role, route in HOMES.items():
         if role in own:
             return redirect(route)
-    return render(request, "no_role.html")
+    names = [role.label.lower() for role in Role if role in own]
+    return render(request, "no_role.html", {"roles_without_page": names})
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -44,7 +45,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     sentence = "There is no such page, or it is not yours to see."
-    return render(request, "refused.html", {"sentence": sentence}, status=404)
+    return render(request, "refused.html", {"title": "Page not found", "sentence": sentence}, status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -7,7 +7,7 @@ from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -54,7 +54,9 @@ class FitSerializer(serializers.Serializer):
     id = serializers.UUIDField()
     status = serializers.CharField(help_text="ok, or singular: a variance is estimated as zero")
     fitted_at = serializers.DateTimeField()
-    n_newer = serializers.IntegerField(help_text="Ratings of the study that came in since")
+    n_newer = serializers.IntegerField(
+        help_text="Ratings by this rater in the study that the model does not know yet"
+    )
     n_therapists = serializers.IntegerField()
     n_therapies = serializers.IntegerField()
     n_ratings = serializers.IntegerField()
@@ -103,7 +105,7 @@ class Studies(APIView):
 
 
 class CsvRenderer(BaseRenderer):
-    """Lets a caller ask for text/csv; the view streams the lines itself."""
+    """Lets a caller ask for text/csv; the view streams the lines itself, and only a refusal comes here."""
 
     media_type = "text/csv"
     format = "csv"
@@ -111,11 +113,11 @@ class CsvRenderer(BaseRenderer):
     def render(
         self, data: object, accepted_media_type: str | None = None, renderer_context: object = None
     ) -> bytes:
-        return str(data).encode()
+        return f"{data['detail'] if isinstance(data, dict) else data}\r\n".encode()
 
 
 class StudyRatings(APIView):
-    renderer_classes = [CsvRenderer]
+    renderer_classes = [CsvRenderer, JSONRenderer]
 
     @extend_schema(
         responses={(200, "text/csv"): OpenApiTypes.STR},

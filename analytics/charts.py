@@ -5,18 +5,19 @@ One place says how each mark looks. Every picture has its table and its sentence
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol
 
 PATIENT, THERAPIST = "patient", "therapist"
 
 # In the page the colours are those of the style sheet, so that light, dark and print follow it by
 # themselves. A picture made on the server has no style sheet.
-TOKENS = ("accent", "therapist", "text", "muted", "line", "card")
-PAGE = {name: f"var(--{name})" for name in TOKENS}
+TOKENS = ("accent", "therapist", "muted", "line", "card")
+PAGE = {name: f"var(--{name})" for name in TOKENS} | {"ground": "transparent"}
 PICTURE = {
+    "ground": "#FFFFFF",
     "accent": "#0B6E6E",
     "therapist": "#A64B2A",
-    "text": "#1F2A30",
     "muted": "#55626B",
     "line": "#D9DEE0",
     "card": "#FFFFFF",
@@ -28,6 +29,8 @@ class Rating(Protocol):
     def session(self) -> int: ...
     @property
     def value(self) -> float: ...
+    @property
+    def submitted_on(self) -> date: ...
 
 
 class Expected(Protocol):
@@ -89,24 +92,27 @@ def table(
     return tuple(rows)
 
 
-def sentence(perspective: str, ratings: Sequence[Rating], expected: Sequence[Expected]) -> str:
-    """Reads the chart aloud; says no more than the last rating and its band carry."""
+def sentence(perspective: str, ratings: Sequence[Rating], expected: Sequence[Expected], n_held: int) -> str:
+    """Reads the chart aloud; says no more than the last visible rating and its band carry."""
     if not ratings:
         return f"There is no {perspective} rating to show yet."
     last = ratings[-1]
-    course = {point.session: point for point in expected}.get(last.session)
-    text = f"The last {perspective} rating is {last.value:.1f}, at session {last.session}"
-    if course is None:
-        return f"{text}. There is no expected course to compare it with yet."
-    gap = last.value - course.mean
-    side = (
-        "as expected"
-        if abs(gap) < 0.05
-        else f"{abs(gap):.1f} {'above' if gap > 0 else 'below'} the expected course"
+    day = f"{last.submitted_on.day} {last.submitted_on:%B %Y}"
+    text = (
+        f"The last {perspective} rating that you may see is {last.value:.1f},"
+        f" of {day} (session {last.session} of {n_held})"
     )
-    band = f"{course.lower:.1f} to {course.upper:.1f}"
-    where = "within" if course.lower <= last.value <= course.upper else "outside"
-    return f"{text}: {side} and {where} the range that holds 80 % of such ratings ({band})."
+    course = {point.session: point for point in expected}.get(last.session)
+    if course is None:
+        return f"{text}. There is no expected course to compare it with."
+    # As the page prints them: a reader must be able to check the sentence.
+    value, mean, lower, upper = (round(x, 1) for x in (last.value, course.mean, course.lower, course.upper))
+    gap = value - mean
+    side = (
+        "as expected" if gap == 0 else f"{abs(gap):.1f} {'above' if gap > 0 else 'below'} the expected course"
+    )
+    where = "within" if lower <= value <= upper else "outside"
+    return f"{text}: {side}, and {where} the range of 80 % ({lower:.1f} to {upper:.1f})."
 
 
 def therapy_spec(
@@ -122,7 +128,8 @@ def therapy_spec(
     colours: dict[str, str] = PAGE,
 ) -> dict[str, Any]:
     """The chart of one therapy: session number by item mean, the full scale of the form, never cut."""
-    look = _look(colours)
+    look = _look(colours, perspective)
+    shown = {point.session for point in (patient if perspective == PATIENT else therapist)}
     ends = [
         (rater, series[-1].value, f"{rater}-label")
         for rater, series in ((PATIENT, patient), (THERAPIST, therapist))
@@ -131,21 +138,21 @@ def therapy_spec(
     if expected:
         ends.append(("expected", expected[-1].mean, "course-label"))
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": f"Alliance by session, with the course that is expected of the {perspective} ratings.",
         "width": "container",
         "height": 320,
-        "padding": {"left": 4, "top": 8, "right": 76, "bottom": 4},
+        "padding": {"left": 4, "top": 8, "right": 8, "bottom": 4},
         "autosize": {"type": "fit", "contains": "padding"},
         "layer": [
             *_course_layers(expected, look),
             *_rater_layers(PATIENT, patient, expected if perspective == PATIENT else (), look),
             *_rater_layers(THERAPIST, therapist, expected if perspective == THERAPIST else (), look),
-            *_missing_layer(planned, minimum, look),
+            *_missing_layer(planned, shown, minimum, look),
             *_label_layers(ends, minimum, maximum, horizon, look),
         ],
         "encoding": {"x": _x(planned, horizon), "y": _y(minimum, maximum)},
-        "config": {"background": "transparent", "view": {"stroke": None}, "axis": look["axis"]},
+        "config": {"background": colours["ground"], "view": {"stroke": None}, "axis": look["axis"]},
     }
 
 
@@ -174,7 +181,7 @@ def _y(minimum: int, maximum: int) -> dict[str, Any]:
     }
 
 
-def _look(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _look(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]]:
     """How each kind of mark looks; shape and dash tell the raters apart without colour."""
     accent, therapist, muted, card = (colours[name] for name in ("accent", "therapist", "muted", "card"))
     font = {"fontSize": 13, "font": "system-ui, sans-serif"}
@@ -191,10 +198,26 @@ def _look(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
             "strokeWidth": 2,
         },
         "therapist-label": {"fill": therapist, **font},
-        "band": {"fill": accent, "fillOpacity": 0.14},
+        "band": {"fill": accent if perspective == PATIENT else therapist, "fillOpacity": 0.14},
+        "lone-band": {"stroke": accent if perspective == PATIENT else therapist, "strokeOpacity": 0.3},
         "course-line": {"stroke": muted, "strokeWidth": 1},
         "course-label": {"fill": muted, **font},
-        "missing": {"shape": "cross", "size": 60, "fill": card, "stroke": muted, "strokeWidth": 1.5},
+        "missing": {
+            "shape": "cross",
+            "size": 40,
+            "fill": card,
+            "stroke": muted,
+            "strokeWidth": 1.5,
+            "yOffset": 9,
+        },
+        "hidden": {
+            "shape": "circle",
+            "size": 40,
+            "fill": card,
+            "stroke": muted,
+            "strokeWidth": 1.5,
+            "yOffset": 9,
+        },
         "axis": {
             "labelColor": muted,
             "titleColor": muted,
@@ -218,6 +241,21 @@ def _course_layers(expected: Sequence[Expected], look: dict[str, dict[str, Any]]
         {"session": point.session, "value": point.mean, "lower": point.lower, "upper": point.upper}
         for point in expected
     ]
+    if len(rows) == 1:
+        # A line and an area need two points; one expected rating is a bar with its middle.
+        return [
+            {
+                "name": "band",
+                "data": {"values": rows},
+                "mark": {"type": "rule", "strokeWidth": 12, "aria": False, **look["lone-band"]},
+                "encoding": {"y": {"field": "lower", "type": "quantitative"}, "y2": {"field": "upper"}},
+            },
+            {
+                "name": "course",
+                "data": {"values": rows},
+                "mark": {"type": "tick", "color": look["course-label"]["fill"], "aria": False},
+            },
+        ]
     return [
         {
             "name": "band",
@@ -269,22 +307,26 @@ def _points(name: str, rows: list[dict[str, Any]], look: dict[str, Any]) -> dict
     return {
         "name": name,
         "data": {"values": rows},
-        "mark": {"type": "point", **look},
+        "mark": {"type": "point", "opacity": 1, **look},
         "encoding": {"description": words, "tooltip": words},
     }
 
 
 def _missing_layer(
-    planned: Sequence[Planned], minimum: int, look: dict[str, dict[str, Any]]
+    planned: Sequence[Planned], shown: set[int], minimum: int, look: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """A hollow mark at the foot for every form that was asked for and did not come."""
+    """Marks under the axis: a cross for a form that did not come, a ring for one that is not shown."""
     reasons = {"missing": "no form came in", "declined": "the form was left empty"}
-    rows = [
-        {"session": row.number, "value": minimum, "words": f"Session {row.number}: {reasons[row.state]}"}
-        for row in planned
-        if row.state in reasons
-    ]
-    return [_points("missing", rows, look["missing"])] if rows else []
+    layers = []
+    for name, words in (("missing", reasons), ("hidden", {"received": "received, not shown"})):
+        rows = [
+            {"session": row.number, "value": minimum, "words": f"Session {row.number}: {words[row.state]}"}
+            for row in planned
+            if row.state in words and row.number not in shown
+        ]
+        if rows:
+            layers.append(_points(name, rows, look[name]))
+    return layers
 
 
 def _label_layers(

@@ -1,7 +1,5 @@
 """The only bridge from the domain to the growth engine: ratings in, LongData out."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from analytics.growth import GrowthSpec, LongData, RandomTerm
@@ -28,15 +26,7 @@ def growth_spec() -> GrowthSpec:
     )
 
 
-@dataclass(frozen=True)
-class StudyData:
-    """The ratings, and when the last of them was received (None where there is none)."""
-
-    ratings: LongData
-    until: datetime | None
-
-
-def long_data(study_id: UUID, perspective: str, instrument: str, scale: str) -> StudyData:
+def long_data(study_id: UUID, perspective: str, instrument: str, scale: str) -> LongData:
     """Every scored rating of a study by one rater on one scale, with time as `TIME_CODING` says."""
     rows = study_ratings(study_id, perspective, instrument, scale)
     columns: dict[str, list[str] | list[float]] = {
@@ -45,8 +35,4 @@ def long_data(study_id: UUID, perspective: str, instrument: str, scale: str) -> 
         "time": [time_of(row.session) for row in rows],
         "y": [row.value for row in rows],
     }
-    return StudyData(
-        ratings=LongData.from_columns(columns, growth_spec()),
-        # Of the rows that were read, not of the clock: what is counted as newer must not be in the model.
-        until=max((row.submitted_at for row in rows), default=None),
-    )
+    return LongData.from_columns(columns, growth_spec())

@@ -28,7 +28,7 @@ class GrowthFit(models.Model):
     result = models.JSONField(
         null=True, help_text="Estimates with their provenance; empty where there are none"
     )
-    data_until = models.DateTimeField(help_text="Forms received up to here are in the model")
+    read_at = models.DateTimeField(help_text="When the ratings were read")
     data_fingerprint = models.CharField(max_length=64)
     n_ratings = models.PositiveIntegerField()
     n_therapies = models.PositiveIntegerField()

@@ -55,6 +55,11 @@ def _clinics(user: Actor, role: Role) -> QuerySet[Clinic]:
     return Clinic.objects.filter(memberships__user=user, memberships__role=role)
 
 
+def first_clinic(user: Actor, role: Role) -> Clinic | None:
+    """The clinic whose name stands over the pages of a role: of several, the one that was there first."""
+    return _clinics(user, role).order_by("pk").first()
+
+
 def visible_therapies(user: Actor) -> QuerySet[Therapy]:
     """Therapies that the user treats now, in clinics where the user is a therapist today."""
     if not isinstance(user, User):

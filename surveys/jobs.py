@@ -17,6 +17,8 @@ from time import monotonic
 
 from django.db import connection, transaction
 
+from surveys.models import Job
+
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
@@ -55,14 +57,14 @@ def request(kind: str, scope: object) -> None:
             INSERT INTO surveys_job (kind, scope, state, attempts, due_at, requested_at, fence, error)
             VALUES (%s, %s, 'pending', 0, now(), now(), 0, '')
             ON CONFLICT (kind, scope) WHERE state = 'pending'
-            DO UPDATE SET requested_at = now(), due_at = LEAST(surveys_job.due_at, now())
+            DO UPDATE SET requested_at = now(), due_at = LEAST(surveys_job.due_at, now()), attempts = 0
             """,
             [kind, str(scope)],
         )
 
 
 def claim() -> Claim | None:
-    """Takes one due job whose scope nobody else is working on, or one whose lease has run out."""
+    """Takes one due job whose scope has no running one, or a running one whose lease has run out."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -76,7 +78,7 @@ def claim() -> Claim | None:
                   AND NOT EXISTS (
                       SELECT 1 FROM surveys_job other
                       WHERE other.kind = job.kind AND other.scope = job.scope AND other.id <> job.id
-                        AND other.state = 'running' AND other.lease_until >= clock_timestamp())
+                        AND other.state = 'running')
                 ORDER BY job.due_at FOR UPDATE SKIP LOCKED LIMIT 1)
             RETURNING id, kind, scope, fence, attempts
             """,
@@ -157,6 +159,11 @@ def run_due(seconds: float = 5) -> int:
             log.exception("job %s (%s) failed, attempt %s", job.id, job.kind, job.attempts)
             _put_back(job, error)
     return done
+
+
+def latest(kind: str, scope: object) -> Job | None:
+    """The last job of this kind for this scope, whatever became of it."""
+    return Job.objects.filter(kind=kind, scope=str(scope)).order_by("-id").first()
 
 
 def beat(part: str) -> None:

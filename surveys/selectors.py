@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count, F, Max, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from surveys.access import Actor, supervised_therapies, visible_forms, visible_therapies
+from surveys.access import SEND_GRACE, Actor, supervised_therapies, visible_forms, visible_therapies
 from surveys.models import (
     Assignment,
     DraftAnswer,
     Instrument,
     Opening,
+    PlanLine,
     Rater,
     Response,
     Score,
@@ -31,9 +31,13 @@ RECEIVED = (Assignment.State.SUBMITTED, Assignment.State.DECLINED)
 
 def todo_forms(user: Actor) -> QuerySet[Assignment]:
     """The therapist's own forms that can be filled now, the one that closes first on top."""
+    now = timezone.now()
     return (
         visible_forms(user)
-        .filter(state__in=OPEN, closes_at__gte=timezone.now())
+        .filter(
+            Q(state=Assignment.State.DUE, closes_at__gte=now)
+            | Q(state=Assignment.State.OPENED, closes_at__gte=now - SEND_GRACE)
+        )
         .select_related("instrument", "session__therapy", "therapist")
         .order_by("closes_at", "id")
     )
@@ -41,7 +45,9 @@ def todo_forms(user: Actor) -> QuerySet[Assignment]:
 
 def _with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
     def forms(rater: Rater, states: tuple[str, ...] | None = None) -> Count:
-        rule = Q(sessions__assignments__rater=rater)
+        rule = Q(sessions__assignments__rater=rater) & ~Q(
+            sessions__assignments__state=Assignment.State.WITHDRAWN
+        )
         if states is not None:
             rule &= Q(sessions__assignments__state__in=states)
         return Count("sessions__assignments", filter=rule, distinct=True)
@@ -94,11 +100,22 @@ def supervised_progress(user: Actor) -> QuerySet[Therapy]:
     return _with_progress(supervised_therapies(user))
 
 
-def outcome_instruments(study: Study) -> QuerySet[Instrument]:
-    """The alliance instruments that the study's plan asks for, one per rater and form."""
-    return Instrument.objects.filter(
-        pk__in=study.plan_lines.values("instrument"), definition__scales__contains=[{"code": OUTCOME_SCALE}]
-    ).order_by("rater", "code")
+def _outcome_lines(study: Study) -> QuerySet[PlanLine]:
+    return study.plan_lines.filter(
+        instrument__definition__scales__contains=[{"code": OUTCOME_SCALE}]
+    ).select_related("instrument")
+
+
+def outcome_forms(study: Study) -> list[tuple[str, str]]:
+    """Rater and instrument code of each alliance form in the study's plan; one model is fitted for each."""
+    return sorted({(line.instrument.rater, line.instrument.code) for line in _outcome_lines(study)})
+
+
+def therapy_forms(therapy: Therapy) -> dict[str, Instrument]:
+    """The alliance form that each rater of a therapy is asked for: that of the therapy's arm before the
+    study's common one, and of several the one that was planned first."""
+    lines = _outcome_lines(therapy.study).filter(arm__in=["", therapy.arm]).order_by("arm", "-pk")
+    return {line.instrument.rater: line.instrument for line in lines}
 
 
 @dataclass(frozen=True)
@@ -109,46 +126,30 @@ class Rating:
     therapy: UUID
     session: int
     value: float
-    submitted_at: datetime
+
+
+def _scored(study_id: UUID, rater: str, instrument_code: str, scale: str) -> QuerySet[Score]:
+    return Score.objects.filter(
+        response__assignment__study=study_id,
+        response__assignment__rater=rater,
+        response__assignment__session__number__isnull=False,
+        response__instrument__code=instrument_code,
+        scale=scale,
+        mean__isnull=False,
+    )
 
 
 def study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) -> list[Rating]:
     """Every scored rating of a study by one rater, in a fixed order; the input of the models."""
-    rows = (
-        Score.objects.filter(
-            response__assignment__study=study_id,
-            response__assignment__rater=rater,
-            response__assignment__session__number__isnull=False,
-            response__instrument__code=instrument_code,
-            scale=scale,
-            mean__isnull=False,
-        )
-        .order_by(
-            "response__assignment__session__therapy__therapist",
-            "response__assignment__session__therapy",
-            "response__assignment__session__number",
-        )
-        .values_list(
-            "response__assignment__session__therapy__therapist",
-            "response__assignment__session__therapy",
-            "response__assignment__session__number",
-            "mean",
-            "response__submitted_at",
-        )
-    )
-    return [Rating(*row) for row in rows]  # type: ignore[arg-type]  # the filter leaves no nulls
+    therapy = "response__assignment__session__therapy"
+    columns = (f"{therapy}__therapist", therapy, "response__assignment__session__number", "mean")
+    rows = _scored(study_id, rater, instrument_code, scale).order_by(*columns[:3]).values_list(*columns)
+    return [Rating(*row) for row in rows]
 
 
-def n_ratings_since(study_id: UUID, rater: str, instrument_code: str, moment: datetime) -> int:
-    """How many ratings came in after a moment: what a model does not know yet."""
-    return Score.objects.filter(
-        response__assignment__study=study_id,
-        response__assignment__rater=rater,
-        response__instrument__code=instrument_code,
-        response__submitted_at__gt=moment,
-        scale=OUTCOME_SCALE,
-        mean__isnull=False,
-    ).count()
+def n_study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) -> int:
+    """How many `study_ratings` there are now."""
+    return _scored(study_id, rater, instrument_code, scale).count()
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class PlannedSession:
 
     number: int
     state: str
-    """received, declined, missing (the window has closed), open, or planned (not yet held)."""
+    """received, declined (by a therapist), missing (the window has closed), open, or planned."""
 
 
 @dataclass(frozen=True)
@@ -169,28 +170,38 @@ class SessionPlan:
     n_held: int
     sessions: tuple[PlannedSession, ...]
 
+    @classmethod
+    def empty(cls) -> "SessionPlan":
+        """Of a rater whom the study asks for no such form."""
+        return cls(first=1, horizon=1, n_held=0, sessions=())
 
-def session_plan(therapy: Therapy, instrument: Instrument) -> SessionPlan:
+
+def session_plan(therapy: Therapy, rater: str, instrument_code: str) -> SessionPlan:
     """The sessions at which this form is or was asked for, up to the next one that is planned."""
     now = timezone.now()
     states: dict[str, str] = {
         Assignment.State.SUBMITTED: "received",
-        Assignment.State.DECLINED: "declined",
-        Assignment.State.WITHDRAWN: "declined",
+        # That a patient left a form empty is an answer, and not the therapist's to see.
+        Assignment.State.DECLINED: "received" if rater == Rater.PATIENT else "declined",
     }
-    asked = {
-        row.session.number: states.get(row.state, "open" if row.closes_at >= now else "missing")
-        for row in Assignment.objects.filter(session__therapy=therapy, instrument=instrument).select_related(
-            "session"
-        )
-        if row.session is not None and row.session.number is not None
+    rows = Assignment.objects.filter(
+        ~Q(state=Assignment.State.WITHDRAWN),
+        session__therapy=therapy,
+        rater=rater,
+        instrument__code=instrument_code,
+        session__number__isnull=False,
+    ).values_list("session__number", "state", "closes_at")
+    asked: dict[int, str] = {
+        number: states.get(state, "open" if closes_at >= now else "missing")
+        for number, state, closes_at in rows
+        if number is not None
     }
     n_held = therapy.sessions.filter(number__isnull=False).count()
     lines = [
         line.pure()
-        for line in therapy.study.plan_lines.filter(
-            instrument=instrument, arm__in=["", therapy.arm]
-        ).select_related("instrument")
+        for line in _outcome_lines(therapy.study)
+        if (line.instrument.rater, line.instrument.code) == (rater, instrument_code)
+        and line.arm in ("", therapy.arm)
     ]
     ahead = None if therapy.ended_on else next_asked(lines, after=n_held)
     if ahead is not None:
@@ -243,10 +254,16 @@ def with_counts(studies: QuerySet[Study]) -> QuerySet[Study]:
 
 
 def study_counts(study: Study) -> Sequence[Mapping[str, object]]:
-    """Forms asked for and received, by instrument and rater."""
+    """Forms asked for, received, and scored on every scale, by instrument and rater."""
+    unscored = Score.objects.filter(response__assignment=OuterRef("pk"), mean=None)
     return list(
         Assignment.objects.filter(study=study)
         .values("instrument__code", "rater")
-        .annotate(n_asked=Count("pk"), n_received=Count("pk", filter=Q(state__in=RECEIVED)))
+        .exclude(state=Assignment.State.WITHDRAWN)
+        .annotate(
+            n_asked=Count("pk"),
+            n_received=Count("pk", filter=Q(state__in=RECEIVED)),
+            n_scored=Count("pk", filter=Q(~Exists(unscored), state__in=RECEIVED)),
+        )
         .order_by("instrument__code", "rater")
     )

@@ -1,11 +1,14 @@
-"""No token of a link reaches a log."""
+"""No token of a link reaches a log, and a refused page is one line of it."""
 
+import io
 import logging
+from unittest import mock
 
 import pytest
 from django.test import Client
 
 from alliance_site.logs import HideTokens
+from tests.conftest import Cast, signed_in
 
 TOKEN = "q" * 43
 
@@ -39,3 +42,27 @@ def test_the_handler_of_every_log_hides_tokens(db: None, capfd: pytest.CaptureFi
         if type(h) is logging.StreamHandler
     )
     assert TOKEN not in "".join(capfd.readouterr())
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the site's own handler writes."""
+    (console,) = (h for h in logging.getLogger().handlers if type(h) is logging.StreamHandler)
+    text = io.StringIO()
+    monkeypatch.setattr(console, "stream", text)
+    return text
+
+
+def test_a_refused_page_is_one_line_in_the_log(cast: Cast, log: io.StringIO) -> None:
+    assert signed_in(cast.supervisor).get("/caseload/").status_code == 403
+    (line,) = log.getvalue().splitlines()
+    assert "Forbidden" in line
+    assert "/caseload/" in line
+
+
+def test_an_error_of_our_own_keeps_its_traceback(cast: Cast, log: io.StringIO) -> None:
+    client = signed_in(cast.therapist, raise_request_exception=False)
+    with mock.patch("surveys.views.therapist.caseload", side_effect=RuntimeError("broken")):
+        assert client.get("/caseload/").status_code == 500
+    assert "Traceback" in log.getvalue()
+    assert "RuntimeError: broken" in log.getvalue()

@@ -11,16 +11,25 @@ ROOT = Path(__file__).resolve().parent.parent
 GOOD = {
     "DATABASE_URL": "postgresql://app:secret@db:5432/alliance",
     "CELERY_BROKER_URL": "redis://broker:6379/0",
-    "SECRET_KEY": "k" * 60,
+    "SECRET_KEY": "0123456789" * 6,
     "ALLOWED_HOSTS": "alliance.example.org",
 }
 
 
-def start(**changes: str) -> subprocess.CompletedProcess[str]:
+def start(
+    shown: str = "s.SECRET_KEY and s.ALLOWED_HOSTS", **changes: str
+) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], **GOOD, **changes}
-    code = "from django.conf import settings; print(settings.SECRET_KEY and settings.ALLOWED_HOSTS)"
+    code = f"from django.conf import settings as s; print({shown})"
     env["DJANGO_SETTINGS_MODULE"] = "alliance_site.settings"
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def shown(expression: str, **changes: str) -> str:
+    """An expression over the settings `s`, as they print."""
+    done = start(expression, **changes)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_safe_settings_start() -> None:
@@ -35,6 +44,11 @@ def test_safe_settings_start() -> None:
         ({"DEBUG": "1"}, "DEBUG shows private data"),
         ({"SECRET_KEY": ""}, "SECRET_KEY (or SECRET_KEY_FILE) needs"),
         ({"SECRET_KEY": "short"}, "at least 50 random characters"),
+        ({"SECRET_KEY": "a" * 60}, "at least 50 random characters"),
+        ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE cannot be read"),
+        ({"CELERY_BROKER_URL": ""}, "DATABASE_URL is set alone"),
+        ({"DATABASE_URL": "postgresql://a:b@db:port/x"}, "DATABASE_URL cannot be read"),
+        ({"ALLOWED_HOSTS": "*", "ALLIANCE_DEMO": "1"}, "may not be * outside demo mode"),
         ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS must name"),
         ({"ALLOWED_HOSTS": "*"}, "may not be * outside demo mode"),
         ({"DATABASE_URL": "mysql://x/y"}, "PostgreSQL only"),
@@ -47,8 +61,18 @@ def test_an_unsafe_setting_stops_the_start(changes: dict[str, str], sentence: st
     assert sentence in done.stderr.splitlines()[-1]
 
 
+def test_mail_goes_to_the_console_until_a_server_is_named(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hidden\n")
+    named = {"EMAIL_HOST": "mail.example.org", "EMAIL_HOST_PASSWORD_FILE": str(tmp_path / "password")}
+    mail = "(s.EMAIL_BACKEND, s.EMAIL_HOST, s.EMAIL_PORT, s.EMAIL_HOST_PASSWORD, s.EMAIL_USE_TLS)"
+    console, smtp = (f"django.core.mail.backends.{kind}.EmailBackend" for kind in ("console", "smtp"))
+    assert shown(mail) == f"('{console}', '', 587, '', True)"
+    assert shown(mail, **named) == f"('{smtp}', 'mail.example.org', 587, 'hidden', True)"
+    assert shown("s.EMAIL_BACKEND", **named, EMAIL_BACKEND="own.Backend") == "own.Backend"
+
+
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("f" * 60 + "\n")
+    (tmp_path / "key").write_text("0123456789" * 6 + "\n")
     assert start(SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / "key")).returncode == 0
 
 

@@ -36,8 +36,18 @@ FIXED = (
     Column("channel", "form", "How the form was reached", "link (patient), staff (after signing in)"),
     Column("device", "form", "Kind of device, as its browser says", "phone, tablet, desktop"),
     Column("layout", "form", "How the items were laid out", "cards"),
-    Column("sharing", "form", "What the patient lets the therapist see", "none, scores, answers"),
-    Column("revealed", "form", "The therapist had given or declined their own rating of the session", "0, 1"),
+    Column(
+        "sharing",
+        "form",
+        "What the patient lets the therapist see",
+        "none, scores, answers; empty: a therapist's form",
+    ),
+    Column(
+        "revealed",
+        "form",
+        "The therapist had given or declined their own rating of the session",
+        "0, 1; empty: a therapist's form",
+    ),
 )
 
 
@@ -83,6 +93,16 @@ def _scale_columns(code: str, instruments: list[Instrument]) -> list[Column]:
                 )
     meaning = f"{' / '.join(sorted(titles))}: mean of the answered items, reversed items turned round"
     return [
-        Column(code, "form", meaning, f"{'; '.join(sorted(rules))}; empty: too few items answered"),
-        Column(f"{code}_answered", "form", f"How many items of {code} were answered", "whole number"),
+        Column(
+            code,
+            "form",
+            meaning,
+            f"{'; '.join(sorted(rules))}; empty: not part of this form, or too few items answered",
+        ),
+        Column(
+            f"{code}_answered",
+            "form",
+            f"How many items of {code} were answered",
+            "whole number; empty: not part of this form",
+        ),
     ]

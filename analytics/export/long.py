@@ -7,7 +7,7 @@ from io import StringIO
 from django.utils import timezone
 
 from analytics.export.codebook import columns
-from surveys.models import Response, Study
+from surveys.models import Rater, Response, Study
 from surveys.selectors import export_rows
 
 
@@ -35,6 +35,7 @@ def _row(study: Study, response: Response) -> dict[str, object]:
     session = assignment.session
     therapist = session.therapy.therapist if session else assignment.therapist
     assert therapist is not None, "a form belongs to a session or to a therapist"
+    is_patients = assignment.rater == Rater.PATIENT
     return {
         "study": study.code,
         "therapist": therapist.code,
@@ -51,8 +52,8 @@ def _row(study: Study, response: Response) -> dict[str, object]:
         "channel": response.channel,
         "device": response.device,
         "layout": response.layout,
-        "sharing": response.sharing,
-        "revealed": int(response.reveal_at is not None),
+        "sharing": response.sharing if is_patients else "",
+        "revealed": int(response.reveal_at is not None) if is_patients else "",
         **{f"item_{item}": value for item, value in response.answers.items()},
         **{
             field: value

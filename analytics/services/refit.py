@@ -9,8 +9,8 @@ from analytics.dataset import TIME_CODING, growth_spec, long_data
 from analytics.growth import fit
 from analytics.growth.results import ENGINE
 from analytics.models import GrowthFit
-from surveys.models import Instrument, Study
-from surveys.selectors import OUTCOME_SCALE, outcome_instruments
+from surveys.models import Study
+from surveys.selectors import OUTCOME_SCALE, outcome_forms
 
 
 def study_refit(study_id: str) -> Callable[[], None]:
@@ -20,9 +20,7 @@ def study_refit(study_id: str) -> Callable[[], None]:
     model whose data have not changed since its last fit is not fitted again.
     """
     study = Study.objects.get(pk=UUID(study_id))
-    fits = [
-        found for instrument in outcome_instruments(study) if (found := _refit(study, instrument)) is not None
-    ]
+    fits = [found for form in outcome_forms(study) if (found := _refit(study, *form)) is not None]
 
     def write() -> None:
         GrowthFit.objects.bulk_create(fits)
@@ -30,30 +28,28 @@ def study_refit(study_id: str) -> Callable[[], None]:
     return write
 
 
-def _refit(study: Study, instrument: Instrument) -> GrowthFit | None:
+def _refit(study: Study, rater: str, instrument: str) -> GrowthFit | None:
     started = timezone.now()
-    data = long_data(study.pk, instrument.rater, instrument.code, OUTCOME_SCALE)
+    data = long_data(study.pk, rater, instrument, OUTCOME_SCALE)
     last = (
-        GrowthFit.objects.filter(
-            study=study, perspective=instrument.rater, instrument=instrument.code, scale=OUTCOME_SCALE
-        )
+        GrowthFit.objects.filter(study=study, perspective=rater, instrument=instrument, scale=OUTCOME_SCALE)
         .order_by("-fitted_at")
         .first()
     )
-    if last and (last.data_fingerprint, last.engine_version) == (data.ratings.fingerprint, ENGINE):
+    if last and (last.data_fingerprint, last.engine_version) == (data.fingerprint, ENGINE):
         return None
-    result = fit(data.ratings, growth_spec())
+    result = fit(data, growth_spec())
     return GrowthFit(
         study=study,
-        perspective=instrument.rater,
-        instrument=instrument.code,
+        perspective=rater,
+        instrument=instrument,
         scale=OUTCOME_SCALE,
         status=result.status,
         message=result.message[:500],
         spec={"model": result.formula, "method": result.method, "time": TIME_CODING},
         result=result.to_dict() if result.is_fitted else None,
-        data_until=data.until or started,
-        data_fingerprint=data.ratings.fingerprint,
+        read_at=started,
+        data_fingerprint=data.fingerprint,
         n_ratings=result.n["rows"],
         n_therapies=result.n["therapist:therapy"],
         n_therapists=result.n["therapist"],

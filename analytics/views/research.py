@@ -7,7 +7,7 @@ from django.shortcuts import render
 
 from analytics.export.codebook import columns
 from surveys.access import get_study_or_404, visible_studies
-from surveys.selectors import study_counts, with_counts
+from surveys.selectors import study_counts, study_instruments, with_counts
 
 
 def studies(request: HttpRequest) -> HttpResponse:
@@ -16,5 +16,11 @@ def studies(request: HttpRequest) -> HttpResponse:
 
 def codebook(request: HttpRequest, study_id: UUID) -> HttpResponse:
     study = get_study_or_404(request.user, study_id)
-    context = {"study": study, "columns": columns(study), "counts": study_counts(study)}
+    context = {
+        "study": study,
+        "clinic": study.clinic,
+        "columns": columns(study),
+        "counts": study_counts(study),
+        "instruments": study_instruments(study),
+    }
     return render(request, "analytics/codebook.html", context)

@@ -15,53 +15,54 @@ from surveys.access import get_therapy_or_404
 PERSPECTIVES = ("patient", "therapist")
 
 
-def perspective_or_404(value: str) -> str:
-    if value not in PERSPECTIVES:
-        raise Http404("There is no such perspective.")
-    return value
-
-
 @transaction.atomic
 def _trend(request: HttpRequest, therapy_id: UUID) -> Trend:
-    perspective = perspective_or_404(request.GET.get("perspective", "patient"))
+    perspective = request.GET.get("perspective", PERSPECTIVES[0])
+    if perspective not in PERSPECTIVES:
+        raise Http404("There is no such perspective.")
     therapy = get_therapy_or_404(request.user, therapy_id)
     audit.record("therapy.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
     return therapy_trend(request.user, therapy, perspective)
 
 
-def _chart(trend: Trend, colours: dict[str, str]) -> dict[str, object]:
+def _chart(trend: Trend, colours: dict[str, str]) -> dict[str, object] | None:
+    """None where there is nothing to draw. A rater on another answer scale is left to the table."""
+    if trend.form is None or not (trend.ratings or trend.expected):
+        return None
+    lines = {
+        rater: trend.of(rater) if rater == trend.perspective or trend.has_one_scale else ()
+        for rater in PERSPECTIVES
+    }
     return charts.therapy_spec(
+        **lines,
         colours=colours,
-        patient=trend.of("patient"),
-        therapist=trend.of("therapist"),
         expected=trend.expected,
         planned=trend.plan.sessions,
         perspective=trend.perspective,
-        minimum=trend.minimum,
-        maximum=trend.maximum,
+        minimum=trend.form.minimum,
+        maximum=trend.form.maximum,
         horizon=trend.plan.horizon,
     )
 
 
 def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id)
-    return render(
-        request,
-        "analytics/therapy.html",
-        {
-            "trend": trend,
-            "therapy": trend.therapy,
-            "perspectives": PERSPECTIVES,
-            "chart": _chart(trend, charts.PAGE),
-            "sentence": charts.sentence(trend.perspective, trend.of(trend.perspective), trend.expected),
-            "rows": charts.table(
-                trend.of("patient"), trend.of("therapist"), trend.expected, trend.plan.sessions
-            ),
-        },
-    )
+    ratings = trend.of(trend.perspective)
+    context = {
+        "trend": trend,
+        "therapy": trend.therapy,
+        "clinic": trend.therapy.study.clinic,
+        "perspectives": [rater for rater in PERSPECTIVES if rater in trend.forms],
+        "chart": _chart(trend, charts.PAGE),
+        "sentence": charts.sentence(trend.perspective, ratings, trend.expected, trend.plan.n_held),
+        "rows": charts.table(trend.of("patient"), trend.of("therapist"), trend.expected, trend.plan.sessions),
+    }
+    return render(request, "analytics/therapy.html", context)
 
 
 def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     """The same chart as a picture, for a browser without script and for print."""
-    spec = {**_chart(_trend(request, therapy_id), charts.PICTURE), "width": 760}
-    return HttpResponse(vl_convert.vegalite_to_svg(spec), content_type="image/svg+xml")
+    spec = _chart(_trend(request, therapy_id), charts.PICTURE)
+    if spec is None:
+        raise Http404("There is nothing to draw yet.")
+    return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")

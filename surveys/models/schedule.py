@@ -65,7 +65,7 @@ class PlanLine(models.Model):
     def pure(self) -> planning.PlanLine:
         return planning.PlanLine(
             rater=self.instrument.rater,
-            instrument=self.instrument.code,
+            instrument=str(self.instrument_id),
             sessions=tuple(self.sessions),
             every=self.every,
             arm=self.arm,

@@ -13,7 +13,11 @@ def built_in_load() -> list[Instrument]:
 
 
 def instrument_load(*, form: InstrumentFile) -> Instrument:
-    """Raises ValueError where the same version is there with other content: that needs a new version."""
+    """Raises ValueError where the same version is there with other content: that needs a new version; or
+    where another version answers on another range: its ratings must not enter one model with the others."""
+    for other in Instrument.objects.filter(code=form.code, rater=form.rater):
+        if (other.form.minimum, other.form.maximum) != (form.minimum, form.maximum):
+            raise ValueError(f"{other} answers on another range; give the new form a code of its own.")
     instrument, _ = Instrument.objects.get_or_create(
         code=form.code,
         version=form.version,

@@ -61,7 +61,9 @@ def form_open(
     """Begins the form in a browser, or finds what that browser began; raises FormClosed."""
     now = at or timezone.now()
     assignment = Assignment.objects.select_for_update().get(pk=assignment_id)
-    if form_state(assignment, now) is not LinkState.OPEN:
+    is_known = Opening.objects.filter(assignment=assignment, browser_hash=browser_hash).exists()
+    # The extra day after closing is for those who had begun, not for a new beginning.
+    if form_state(assignment, now) is not LinkState.OPEN or (now > assignment.closes_at and not is_known):
         raise FormClosed("This form can no longer be opened.")
     if assignment.state == Assignment.State.DUE:
         assignment.state = Assignment.State.OPENED
@@ -127,7 +129,7 @@ def response_submit(
     form = assignment.instrument.form
     received = Response.objects.filter(assignment=assignment).first()
     if received is not None:
-        return _replay(received, answers, client_key)
+        return _replay(received, answers, sharing, client_key)
     if form_state(assignment, now) is not LinkState.OPEN:
         raise FormClosed("This form has expired.")
     kept = dict(DraftAnswer.objects.filter(assignment=assignment).values_list("item", "value"))
@@ -147,11 +149,14 @@ def response_submit(
     return response
 
 
-def _replay(received: Response, answers: Mapping[int, int], client_key: uuid.UUID) -> Response:
+def _replay(received: Response, answers: Mapping[int, int], sharing: str, client_key: uuid.UUID) -> Response:
     """The answer to a form that is sent again: 10 tabs, a double tap or a retry are one response."""
     if received.client_key != client_key:
         raise AlreadyReceived("This form was received before, from another device.")
-    if any(received.answers[str(item)] != value for item, value in answers.items()):
+    is_patients = received.assignment.rater == Rater.PATIENT
+    if any(received.answers[str(item)] != value for item, value in answers.items()) or (
+        is_patients and received.sharing != sharing
+    ):
         raise DifferentAnswers("This form was received before, with other answers; those were kept.")
     return received
 

@@ -10,7 +10,6 @@ from surveys import audit, jobs
 from surveys.access import Actor
 from surveys.models import Assignment, Instrument, PlanLine, Session, Study, Therapist, Therapy, User
 from surveys.planning import DueForm, LoggedSession, due_forms, number_sessions
-from surveys.services.responses import reveal
 
 TRAIT_WINDOW = timedelta(days=60)
 
@@ -59,7 +58,6 @@ def sessions_close(
     Session.objects.bulk_create(new)
     lines = therapy.study.plan_lines.select_related("instrument")
     _sync_assignments(therapy, lines, log, there)
-    reveal([row.pk for row in moved])
     entered = [(row, {"status": row.status}) for row in new]
     audit.record_each("session.close", entered, actor=actor, clinic=therapy.study.clinic)
     if moved:
@@ -70,19 +68,29 @@ def sessions_close(
 def _sync_assignments(
     therapy: Therapy, lines: Iterable[PlanLine], log: list[LoggedSession], there: list[Assignment]
 ) -> None:
-    """Adds the forms that became due and takes back those that nobody has opened and no plan asks for."""
-    instruments = {line.instrument.code + line.instrument.rater: line.instrument for line in lines}
+    """Asks for the forms that became due, and withdraws those that no plan asks for any more.
+
+    A withdrawn form keeps its row, so that a link to it still says what has become of it. Of a session at
+    which any rater has begun, all forms stay: nobody's rating may show because the other's form went away.
+    """
+    instruments = {str(line.instrument_id): line.instrument for line in lines}
     due = {
-        (form.session_id, instruments[form.instrument + form.rater].pk): form
+        (form.session_id, instruments[form.instrument].pk): form
         for form in due_forms([line.pure() for line in lines], log, therapy.arm)
     }
     known = {(row.session_id, row.instrument_id): row for row in there}
-    taken_back = [
-        row.pk for key, row in known.items() if key not in due and row.state == Assignment.State.DUE
+    untouched = (Assignment.State.DUE, Assignment.State.WITHDRAWN)
+    begun = {row.session_id for row in there if row.state not in untouched}
+    withdrawn = [
+        row.pk
+        for key, row in known.items()
+        if key not in due and row.state == Assignment.State.DUE and row.session_id not in begun
     ]
-    Assignment.objects.filter(pk__in=taken_back).delete()
+    back = [row.pk for key, row in known.items() if key in due and row.state == Assignment.State.WITHDRAWN]
+    Assignment.objects.filter(pk__in=withdrawn).update(state=Assignment.State.WITHDRAWN)
+    Assignment.objects.filter(pk__in=back).update(state=Assignment.State.DUE)
     Assignment.objects.bulk_create(
-        _assignment(therapy.study, form, instruments[form.instrument + form.rater])
+        _assignment(therapy.study, form, instruments[form.instrument])
         for key, form in due.items()
         if key not in known
     )

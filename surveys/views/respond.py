@@ -13,7 +13,15 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from surveys.access import Link, LinkState, browser_hash, form_state, get_link, get_opening_or_404
+from surveys.access import (
+    SEND_GRACE,
+    Link,
+    LinkState,
+    browser_hash,
+    form_state,
+    get_link,
+    get_opening_or_404,
+)
 from surveys.browsers import (
     browser_secret,
     count_miss,
@@ -24,7 +32,7 @@ from surveys.browsers import (
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
 from surveys.models import Assignment, Opening, Rater, Sharing, Study
 from surveys.packs import Item
-from surveys.selectors import form_progress, todo_forms
+from surveys.selectors import OPEN, form_progress, todo_forms
 from surveys.services.responses import (
     AlreadyReceived,
     DifferentAnswers,
@@ -57,7 +65,7 @@ WHO_SEES_THERAPIST = (
     "Your patient does not see your answers. Your supervisor sees only that the form is done."
 )
 SHARING_LABELS = {
-    Sharing.NONE: "Nothing: neither a result nor my answers",
+    Sharing.NONE: "Nothing: only that I have sent the form",
     Sharing.SCORES: "My result in numbers, but not the single answers",
     Sharing.ANSWERS: "My result and each of my answers",
 }
@@ -73,7 +81,7 @@ class Notice:
 
 
 NOTICES: dict[LinkState | type[Exception], Notice] = {
-    LinkState.RECEIVED: Notice(200, "Thank you, your answers are here", "There is nothing more to do."),
+    LinkState.RECEIVED: Notice(200, "Your form was received", "There is nothing more to do."),
     LinkState.EXPIRED: Notice(
         410, "This form is closed", "The time for filling it in is over. Nothing is expected of you now."
     ),
@@ -135,7 +143,7 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
         return _link_state(request, found)
     if request.method == "POST":
         return _start(request, found.assignment)
-    return render(request, "surveys/start.html", _about(found.assignment))
+    return render(request, "surveys/start.html", _start_page(request, found.assignment))
 
 
 def form(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
@@ -211,6 +219,7 @@ def receipt(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     context = {**_about(assignment), "response": assignment.response}
     if assignment.rater == Rater.THERAPIST:
         context["next_form"] = todo_forms(request.user).first()
+        context["is_revealed"] = _is_revealed(assignment)
     return render(request, "surveys/receipt.html", context)
 
 
@@ -255,11 +264,7 @@ def _link_state(request: HttpRequest, found: Link) -> HttpResponse:
     """A link holder learns the day of receipt; the code is for the browser that opened the form."""
     context: dict[str, object] = {}
     if found.assignment is not None and found.state is LinkState.RECEIVED:
-        try:
-            get_opening_or_404(AnonymousUser(), browser_secret(request), found.assignment.pk)
-            context = {"received": found.assignment.response, "is_own": True}
-        except Http404:
-            context = {"received": found.assignment.response}
+        context = {"received": found.assignment.response, "is_own": _is_begun_here(request, found.assignment)}
     return notice_page(request, NOTICES[found.state], found.assignment, **context)
 
 
@@ -285,6 +290,32 @@ def _about(assignment: Assignment) -> dict[str, object]:
         if is_patient_page
         else WHO_SEES_THERAPIST,
     }
+
+
+def _is_begun_here(request: HttpRequest, assignment: Assignment) -> bool:
+    try:
+        get_opening_or_404(AnonymousUser(), browser_secret(request), assignment.pk)
+    except Http404:
+        return False
+    return True
+
+
+def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
+    """A link that is still open after the closing time leads to a form that was begun before it."""
+    is_late = timezone.now() > assignment.closes_at
+    return {
+        **_about(assignment),
+        "is_begun": _is_begun_here(request, assignment),
+        "is_late": is_late,
+        "open_until": assignment.closes_at + SEND_GRACE if is_late else assignment.closes_at,
+    }
+
+
+def _is_revealed(own: Assignment) -> bool:
+    """Whether this form of the therapist was the last that the patient's rating of the session waited for."""
+    if own.session is None or own.study.visibility != Study.Visibility.FEEDBACK:
+        return False
+    return not own.session.assignments.filter(rater=Rater.THERAPIST, state__in=OPEN).exists()
 
 
 def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:

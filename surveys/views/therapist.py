@@ -6,9 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from surveys.access import browser_hash, form_state, get_form_or_404, get_therapy_or_404
+from surveys.access import browser_hash, first_clinic, form_state, get_form_or_404, get_therapy_or_404
 from surveys.browsers import device_class
 from surveys.forms import SessionForm
+from surveys.models import Role
 from surveys.selectors import caseload, logged_sessions, supervised_progress, todo_forms
 from surveys.services.responses import FormClosed, form_open
 from surveys.services.sessions import SessionExists, session_close
@@ -16,12 +17,20 @@ from surveys.views.respond import NOTICES, notice_page, see_other
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    context = {"forms": todo_forms(request.user), "therapies": caseload(request.user)}
+    context = {
+        "clinic": first_clinic(request.user, Role.THERAPIST),
+        "forms": todo_forms(request.user),
+        "therapies": caseload(request.user),
+    }
     return render(request, "surveys/caseload.html", context)
 
 
 def supervision(request: HttpRequest) -> HttpResponse:
-    return render(request, "surveys/supervision.html", {"therapies": supervised_progress(request.user)})
+    context = {
+        "clinic": first_clinic(request.user, Role.SUPERVISOR),
+        "therapies": supervised_progress(request.user),
+    }
+    return render(request, "surveys/supervision.html", context)
 
 
 def form_start(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
@@ -54,7 +63,7 @@ def session_log(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
         "clinic": therapy.therapist.clinic,
         "form": form,
         "sessions": logged_sessions(therapy),
-        "entered": request.GET.get("entered"),
+        "entered": None if form.errors else request.GET.get("entered"),
         "now": timezone.now(),
     }
     return render(request, "surveys/session_log.html", context, status=422 if form.errors else 200)

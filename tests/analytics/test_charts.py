@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import dataclass
+from datetime import date
 
 import pytest
 import vl_convert
@@ -14,6 +15,7 @@ from analytics import charts
 class Point:
     session: int
     value: float
+    submitted_on: date = date(2026, 5, 12)
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,20 @@ def test_the_picture_is_drawn_from_any_subset_of_the_numbers() -> None:
     ("ratings", "expected", "said"),
     [
         ([], EXPECTED, "There is no patient rating to show yet."),
-        (PATIENT, [], "no expected course to compare it with yet"),
-        (PATIENT, EXPECTED, "4.0, at session 12: 1.1 below the expected course and outside the range"),
-        ([Point(12, 5.12)], EXPECTED, "5.1, at session 12: as expected and within the range"),
-        ([Point(12, 5.5)], EXPECTED, "0.4 above the expected course and within the range"),
+        (PATIENT, [], "4.0, of 12 May 2026 (session 12 of 14). There is no expected course"),
+        (
+            PATIENT,
+            EXPECTED,
+            "(session 12 of 14): 1.1 below the expected course, and outside the range of 80 % (4.2 to 5.9).",
+        ),
+        ([Point(12, 5.12)], EXPECTED, ": as expected, and within the range"),
+        ([Point(12, 5.5)], EXPECTED, "0.4 above the expected course, and within the range"),
     ],
 )
 def test_the_sentence_says_what_the_last_rating_and_its_band_carry(
     ratings: list[Point], expected: list[Course], said: str
 ) -> None:
-    assert said in charts.sentence("patient", ratings, expected)
+    assert said in charts.sentence("patient", ratings, expected, n_held=14)
 
 
 def test_the_names_beside_the_lines_never_lie_on_each_other() -> None:
@@ -117,3 +123,16 @@ def test_the_names_beside_the_lines_never_lie_on_each_other() -> None:
     )
     assert len(heights) == 3
     assert all(after - before > 0.3 for before, after in itertools.pairwise(heights))
+
+
+def test_the_sentence_never_contradicts_the_numbers_that_it_prints() -> None:
+    """5.04 and a range from 5.049 are both printed as 5.0: within, as a reader sees it."""
+    said = charts.sentence("patient", [Point(3, 5.04)], [Course(3, 5.5, 5.049, 6.2)], n_held=3)
+    assert "within the range of 80 % (5.0 to 6.2)" in said
+
+
+def test_a_course_of_one_session_and_hidden_forms_are_drawn() -> None:
+    chart = spec(patient=[], therapist=[], expected=[EXPECTED[0]], planned=[Asked(3, "received")])
+    assert rows_of(chart, "hidden")[0]["words"] == "Session 3: received, not shown"
+    assert {layer["mark"]["type"] for layer in chart["layer"]} >= {"rule", "tick"}
+    assert "Session 3: received" in vl_convert.vegalite_to_svg({**chart, "width": 600})

@@ -68,21 +68,64 @@ def test_a_wrong_password_and_an_unknown_address_give_the_same_sentence(cast: Ca
         sign_in(Client(), "nobody@example.org", "wrong password here").content.decode(),
     ]
     sentences = [re.findall(r'role="alert"[^>]*>\s*<p>([^<]+)</p>', page) for page in pages]
-    assert sentences[0] == sentences[1] != []
+    assert sentences[0] == sentences[1] == ["E-mail address or password is not right."]
+
+
+@pytest.mark.parametrize(
+    ("path", "labels"),
+    [
+        ("login/", ["E-mail", "Password"]),
+        ("password/reset/", ["E-mail"]),
+        ("password/change/", ["Current password", "New password", "New password (again)"]),
+        ("reauthenticate/", ["Password"]),
+    ],
+)
+def test_forms_of_the_account_are_labelled_alike_and_repeat_no_label(
+    cast: Cast, path: str, labels: list[str]
+) -> None:
+    client = Client() if path in ("login/", "password/reset/") else signed_in(cast.therapist)
+    page = client.get(f"/accounts/{path}", follow=True).content.decode()
+    assert re.findall(r"<label[^>]*>([^<]+)</label>", page) == labels
+    assert "placeholder" not in page
 
 
 def test_a_forgotten_password_is_set_anew_by_the_link_in_the_mail(cast: Cast) -> None:
     client = Client()
     answer = client.post("/accounts/password/reset/", {"email": "therapist@example.org"})
     assert answer["Location"] == "/accounts/password/reset/done/"
+    assert mail.outbox[0].subject == "Set a new password"
+    assert "Thank you for using" not in mail.outbox[0].body
     link = re.search(r"https?://testserver(/accounts/password/reset/key/\S+)", mail.outbox[0].body)[1]
     page = client.get(link, follow=True)
     assert "<h1>Set a new password</h1>" in page.content.decode()
+    assert ">New password</label>" in page.content.decode()
     done = client.post(page.request["PATH_INFO"], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
     assert done["Location"] == "/accounts/password/reset/key/done/"
     assert sign_in(Client(), "therapist@example.org", NEW_PASSWORD).status_code == 302
 
 
-def test_somebody_without_a_role_is_told_what_to_do(cast: Cast) -> None:
-    page = signed_in(cast.superuser).get("/").content.decode()
-    assert "You are signed in, but have no role yet" in page
+def test_an_address_without_an_account_is_told_so_by_mail_alone(db: None) -> None:
+    answer = Client().post("/accounts/password/reset/", {"email": "nobody@example.org"})
+    assert answer["Location"] == "/accounts/password/reset/done/"
+    assert mail.outbox[0].subject == "No account with this e-mail address"
+    assert "There is none." in mail.outbox[0].body
+    assert "http" not in mail.outbox[0].body
+
+
+@pytest.mark.parametrize(
+    ("who", "sentence"),
+    [
+        ("clinic_admin", "Your role (clinic administrator) has no pages in this version."),
+        ("superuser", "This account runs the machine and sees no clinical data."),
+        ("newcomer", "You are signed in, but have no role yet"),
+    ],
+)
+def test_somebody_without_a_page_is_told_why(cast: Cast, who: str, sentence: str) -> None:
+    user = factories.make_user("new@example.org") if who == "newcomer" else getattr(cast, who)
+    assert sentence in signed_in(user).get("/").content.decode()
+
+
+def test_an_address_that_leads_nowhere_is_named_in_the_title(db: None) -> None:
+    answer = Client().get("/nowhere/")
+    assert answer.status_code == 404
+    assert "<title>Page not found –" in answer.content.decode()

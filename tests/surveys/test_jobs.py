@@ -70,6 +70,24 @@ def test_a_dead_worker_s_job_is_taken_again_and_its_late_result_is_refused(ran: 
     assert ran == ["a"]
 
 
+def test_nobody_takes_a_scope_whose_worker_is_thought_dead_but_for_its_own_job(ran: list[str]) -> None:
+    jobs.request("note", "a")
+    dead = jobs.claim()
+    jobs.request("note", "a")
+    Job.objects.filter(state="running").update(lease_until=timezone.now() - timedelta(seconds=1))
+    again = jobs.claim()
+    assert dead is not None and again is not None
+    assert (again.id, again.fence) == (dead.id, dead.fence + 1)
+    assert jobs.claim() is None, "the newer request waits for the older job"
+
+
+def test_a_new_request_has_all_its_attempts(ran: list[str]) -> None:
+    jobs.request("note", "a")
+    Job.objects.update(attempts=2)
+    jobs.request("note", "a")
+    assert Job.objects.get().attempts == 0
+
+
 def test_a_job_that_kills_three_workers_fails_and_stays_visible(ran: list[str]) -> None:
     jobs.request("note", "a")
     for _ in range(jobs.MAX_ATTEMPTS):

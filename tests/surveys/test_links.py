@@ -46,10 +46,37 @@ def test_link_of_a_received_form_says_the_day_and_gives_the_code_only_to_a_brows
     own, other = client.get(f"/r/{token}/"), Client().get(f"/r/{token}/")
     assert (own.status_code, other.status_code) == (200, 200)
     for page in (own.content.decode(), other.content.decode()):
-        assert f"It was received on {timezone.localdate():%-d %B %Y}" in page
+        assert "<h1>Your form was received</h1>" in page
+        assert f"It came in on {timezone.localdate():%-d %B %Y}. There is nothing more to do." in page
         assert "item_" not in page
     assert code in own.content.decode()
     assert code not in other.content.decode()
+
+
+def test_a_browser_that_began_the_form_is_offered_to_continue(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    client = Client()
+    assert ">Start</button>" in client.get(f"/r/{token}/").content.decode()
+    client.post(f"/r/{token}/")
+    assert ">Continue</button>" in client.get(f"/r/{token}/").content.decode()
+    assert ">Start</button>" in Client().get(f"/r/{token}/").content.decode()
+
+
+def test_in_the_day_after_closing_the_start_page_names_the_moment_that_still_counts(
+    patient_form: Assignment,
+) -> None:
+    token = link_issue(assignment=patient_form)
+    client = Client()
+    assert "Open until" in client.get(f"/r/{token}/").content.decode()
+    client.post(f"/r/{token}/")
+    closed = timezone.now() - timedelta(hours=2)
+    Assignment.objects.filter(pk=patient_form.pk).update(
+        opens_at=timezone.now() - timedelta(days=3), closes_at=closed
+    )
+    page = client.get(f"/r/{token}/").content.decode()
+    last = timezone.localtime(closed + timedelta(days=1))
+    assert f"It can still be sent until {last:%A %-d %B, %H:%M}" in page
+    assert "Open until" not in page
 
 
 @pytest.mark.parametrize(

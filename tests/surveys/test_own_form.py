@@ -49,6 +49,28 @@ def test_a_therapist_fills_their_own_form_with_the_staff_navigation(
     receipt = client.get(answer["Location"]).content.decode()
     assert f'href="/therapies/{therapist_form.session.therapy_id}/"' in receipt
     assert 'href="/caseload/"' in receipt
+    assert "If the patient has shared a rating of this session, it shows now" in receipt
+
+
+def test_the_receipt_does_not_promise_what_the_study_or_another_form_still_holds_back(
+    cast: Cast, therapist_form: Assignment
+) -> None:
+    client = start(cast, therapist_form)
+    receipt = send(client, therapist_form)["Location"]
+    other = Assignment.objects.create(
+        study=cast.study,
+        session=therapist_form.session,
+        rater="therapist",
+        instrument=factories.instrument("dpccq-feelings", "therapist"),
+        opens_at=therapist_form.opens_at,
+        closes_at=therapist_form.closes_at,
+    )
+    assert "it shows now" not in client.get(receipt).content.decode()
+    other.delete()
+    assert "it shows now" in client.get(receipt).content.decode()
+    cast.study.visibility = "delayed"
+    cast.study.save()
+    assert "it shows now" not in client.get(receipt).content.decode()
 
 
 def test_a_therapist_is_offered_the_next_form_after_sending(cast: Cast, therapist_form: Assignment) -> None:
@@ -90,5 +112,5 @@ def test_a_therapist_who_begins_a_sent_form_again_is_thanked(cast: Cast, therapi
     send(start(cast, therapist_form), therapist_form)
     answer = signed_in(cast.therapist).post(f"/forms/{therapist_form.pk}/start/")
     assert answer.status_code == 200
-    assert "Thank you, your answers are here" in answer.content.decode()
+    assert "Your form was received" in answer.content.decode()
     assert Response.objects.count() == 1

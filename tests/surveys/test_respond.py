@@ -102,6 +102,8 @@ def test_form_is_one_fieldset_of_radios_per_item_with_nothing_chosen(patient_for
         assert len(re.findall(rf'<input type="radio" name="item_{number}" value="[1-7]"', page)) == 7
     assert re.findall(r'name="sharing" value="(\w+)"', page) == ["none", "scores", "answers"]
     assert page.count("<fieldset") == page.count("<legend") == 13
+    assert "Nothing: only that I have sent the form" in page
+    assert 'id="sharing-hint">This choice is kept when you send the form.</p>' in page
     assert "checked" not in page
     assert page.count('name="send"') == 1
     assert page.rindex('name="send"') > page.rindex('name="sharing"')
@@ -207,8 +209,10 @@ def test_an_open_sharing_choice_is_asked_once_more_and_then_means_nothing_is_sha
     assert (
         "What your therapist may see</a> is not chosen yet" in client.get(answer["Location"]).content.decode()
     )
-    client.post(f"/f/{patient_form.pk}/send/", {**data, "send": "anyway"})
+    sent = client.post(f"/f/{patient_form.pk}/send/", {**data, "send": "anyway"})
     assert Response.objects.get().sharing == "none"
+    receipt = client.get(sent["Location"]).content.decode()
+    assert "Your therapist sees that you sent the form, and nothing of your answers." in receipt
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_a_second_device_learns_that_the_form_was_received(patient_form: Assignm
     answer = second.post(f"/f/{patient_form.pk}/send/", data)
     assert answer.status_code == 409
     page = answer.content.decode()
-    assert f"It was received on {timezone.localdate():%-d %B %Y}" in page
+    assert f"It came in on {timezone.localdate():%-d %B %Y}" in page
     assert Response.objects.get().receipt_code in page
 
 

@@ -5,10 +5,12 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import connections
+from django.db import IntegrityError, connections, transaction
+from django.test import Client
 from django.utils import timezone
 
 from surveys.models import Assignment, AuditEvent, Job, Response, Session, Therapy
+from surveys.services.invitations import link_issue
 from surveys.services.sessions import SessionExists, session_close, sessions_close, trait_form_assign
 from tests import factories
 from tests.conftest import Cast
@@ -59,25 +61,30 @@ def test_a_session_cannot_stand_twice_in_the_log(cast: Cast) -> None:
     assert cast.therapy.sessions.count() == 1
 
 
-def test_a_late_entry_takes_back_forms_that_nobody_began_and_keeps_the_others(cast: Cast) -> None:
-    cast.study.plan_lines.update(sessions=[1], window_hours=24 * 90)
+def states(session: Session) -> dict[str, str]:
+    return dict(Assignment.objects.filter(session=session).values_list("rater", "state"))
+
+
+def test_a_late_entry_withdraws_forms_that_nobody_began_and_asks_again_when_they_are_due(cast: Cast) -> None:
+    cast.study.plan_lines.update(sessions=[1, 3], window_hours=24 * 90)
     first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
-    factories.open_form(factories.form_of(first, "patient"))
-    earlier = session_close(therapy=cast.therapy, held_at=day(1), status="held")
-    assert set(Assignment.objects.filter(session=earlier).values_list("rater", flat=True)) == {
-        "patient",
-        "therapist",
-    }
-    # The therapist's form of the later session was not begun; the patient's was.
-    assert list(Assignment.objects.filter(session=first).values_list("rater", flat=True)) == ["patient"]
+    link = link_issue(assignment=factories.form_of(first, "patient"))
+    session_close(therapy=cast.therapy, held_at=day(8), status="held")
+    assert states(first) == {"patient": "withdrawn", "therapist": "withdrawn"}
+    assert Client().get(f"/r/{link}/").status_code == 200, "the link says that nothing is left to do"
+    session_close(therapy=cast.therapy, held_at=day(1), status="held")
+    assert states(first) == {"patient": "due", "therapist": "due"}, "it is session 3 now"
 
 
-def test_a_rating_shows_when_the_form_it_waited_for_is_taken_back(cast: Cast) -> None:
+def test_a_session_at_which_somebody_has_begun_keeps_all_its_forms(cast: Cast) -> None:
+    """Otherwise an invented earlier session would take the therapist's form away and show the rating."""
     cast.study.plan_lines.update(sessions=[1], window_hours=24 * 90)
     first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
     response = factories.give(factories.form_of(first, "patient"))
-    assert Response.objects.get(pk=response.pk).reveal_at is None
     session_close(therapy=cast.therapy, held_at=day(1), status="held")
+    assert states(first) == {"patient": "submitted", "therapist": "due"}
+    assert Response.objects.get(pk=response.pk).reveal_at is None
+    factories.give(factories.form_of(first, "therapist"), user=cast.therapist)
     assert Response.objects.get(pk=response.pk).reveal_at is not None
 
 
@@ -121,6 +128,7 @@ def test_a_late_entry_and_forms_being_sent_wait_for_each_other(cast: Cast) -> No
         user = cast.therapist if rater == "therapist" else None
         return factories.give(factories.form_of(session, rater), user=user)
 
+    # Forms that a late entry would withdraw before they are begun are none here: the plan asks for all.
     work = [
         [lambda n=n: enter(n) for n in range(1, 9)],
         [lambda s=s: send(s, "patient") for s in held],
@@ -135,3 +143,16 @@ def test_a_late_entry_and_forms_being_sent_wait_for_each_other(cast: Cast) -> No
     assert [number for _, number in numbers(cast.therapy)] == list(range(1, 17))
     assert Response.objects.filter(assignment__rater="patient", reveal_at=None).count() == 0
     assert Response.objects.count() == 16
+
+
+def test_rows_of_two_clinics_cannot_be_joined(cast: Cast) -> None:
+    session = factories.hold_session(cast.therapy)
+    form = factories.form_of(session, "patient")
+    for change in (
+        lambda: Therapy.objects.filter(pk=cast.therapy.pk).update(study=cast.stranger_study),
+        lambda: Therapy.objects.filter(pk=cast.therapy.pk).update(patient=cast.stranger_therapy.patient),
+        lambda: Assignment.objects.filter(pk=form.pk).update(study=cast.stranger_study),
+        lambda: Assignment.objects.filter(pk=form.pk).update(rater="therapist"),
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            change()

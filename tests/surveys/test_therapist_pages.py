@@ -79,6 +79,13 @@ def test_supervision_shows_progress_and_no_ratings(cast: Cast) -> None:
     assert f"/therapies/{cast.therapy.pk}/" not in page
 
 
+@pytest.mark.parametrize(("who", "path"), [("therapist", "/caseload/"), ("supervisor", "/supervision/")])
+def test_overviews_bear_the_name_of_the_clinic(cast: Cast, who: str, path: str) -> None:
+    page = signed_in(getattr(cast, who)).get(path).content.decode()
+    assert f"– {cast.clinic.name}</title>" in page
+    assert f'<a class="masthead-name" href="/">{cast.clinic.name}</a>' in page
+
+
 @pytest.mark.parametrize("path", ["/caseload/", "/supervision/", "/therapies/{}/sessions/"])
 def test_number_of_queries_does_not_grow_with_rows(cast: Cast, path: str) -> None:
     client = signed_in(cast.supervisor if "supervision" in path else cast.therapist)
@@ -170,6 +177,17 @@ def test_a_session_after_the_end_of_the_therapy_is_refused(cast: Cast) -> None:
     data = {"held_at": local(timezone.now() - timedelta(days=2)), "status": "held"}
     assert "The therapy ended on" in signed_in(cast.therapist).post(log_url(cast), data).content.decode()
     assert not Session.objects.exists()
+
+
+def test_a_wrong_entry_after_a_right_one_shows_only_what_is_wrong(cast: Cast) -> None:
+    client = signed_in(cast.therapist)
+    data = {"held_at": local(timezone.now() - timedelta(hours=2)), "status": "held"}
+    entered = client.post(log_url(cast), data)["Location"]
+    assert "is in the log" in client.get(entered).content.decode()
+    for wrong in ({**data, "held_at": ""}, data):
+        page = client.post(entered, wrong).content.decode()
+        assert "Nothing was entered yet" in page
+        assert "is in the log" not in page
 
 
 def test_the_same_session_twice_is_refused_and_the_first_kept(cast: Cast) -> None:

@@ -95,7 +95,7 @@ def test_an_empty_form_declines_and_reveals(cast: Cast) -> None:
 def test_what_was_answered_cannot_be_changed_in_the_database(cast: Cast) -> None:
     from django.db import DatabaseError, transaction
 
-    from surveys.models import AuditEvent, Score
+    from surveys.models import AuditEvent, Instrument, Score
 
     response = factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"))
     for change in (
@@ -103,6 +103,8 @@ def test_what_was_answered_cannot_be_changed_in_the_database(cast: Cast) -> None
         lambda: Score.objects.update(mean=7),
         lambda: AuditEvent.objects.update(act="nothing"),
         lambda: AuditEvent.objects.all().delete(),
+        lambda: Response.objects.filter(pk=response.pk).update(sharing="answers"),
+        lambda: Instrument.objects.update(version="9"),
     ):
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             change()

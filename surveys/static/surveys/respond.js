@@ -13,6 +13,7 @@
   let isSaving = false;
   let isLeaving = false;
   let isRefused = false;
+  let isHeldBack = false;
 
   const show = (text, isWarning) => {
     saved.textContent = text;
@@ -27,7 +28,7 @@
   const clock = () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
 
   const retry = () => {
-    show("Not saved yet – keep this page open", true);
+    if (!isHeldBack) show("Not saved yet – keep this page open", true);
     clearTimeout(timer);
     timer = setTimeout(save, wait * 1000);
     wait = Math.min(wait * 2, LONGEST_WAIT);
@@ -38,6 +39,7 @@
       // An answer that was changed while it travelled stays in the list.
       batch.forEach((value, name) => unsaved.get(name) === value && unsaved.delete(name));
       wait = 1;
+      isHeldBack = false;
       show(unsaved.size ? "Saving …" : `Saved ${clock()}`, false);
       if (unsaved.size) save();
     } else if (response.status >= 500 || response.status === 429) {
@@ -82,11 +84,22 @@
     save();
   });
 
-  form.addEventListener("submit", () => {
-    isLeaving = true;
+  // Sending without a connection would put the browser's own error page in place of the answers.
+  form.addEventListener("submit", (event) => {
+    if (navigator.onLine) {
+      isLeaving = true;
+      return;
+    }
+    event.preventDefault();
+    isHeldBack = true;
+    show("No connection – not sent yet. Try again in a moment", true);
   });
 
-  window.addEventListener("online", save);
+  window.addEventListener("online", () => {
+    if (isHeldBack && !unsaved.size) show("The connection is back", false);
+    isHeldBack = false;
+    save();
+  });
 
   window.addEventListener("beforeunload", (event) => {
     if (unsaved.size && !isLeaving) event.preventDefault();
