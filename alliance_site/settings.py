@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "alliance_site.policy.PolicyMiddleware",
+    "alliance_site.middleware.DatabaseAway",
 ]
 ROOT_URLCONF = "alliance_site.urls"
 WSGI_APPLICATION = "alliance_site.wsgi.application"

@@ -87,9 +87,10 @@ def give(
     sharing: str = "scores",
     key: UUID | None = None,
     user: User | None = None,
+    browser: str = "browser",
 ) -> Response:
     """A whole form, with one value for every item or the given answers."""
-    opening = open_form(assignment, user=user)
+    opening = open_form(assignment, browser=browser, user=user)
     items = [item.number for item in assignment.instrument.form.items]
     values = dict.fromkeys(items, answers) if isinstance(answers, int) else answers
     return response_submit(

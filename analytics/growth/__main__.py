@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -67,14 +69,30 @@ def _read(path: Path, spec: GrowthSpec) -> pd.DataFrame:
     """The file's columns, group labels as they are written (007 is not 7)."""
     try:
         if path.name.endswith((".csv", ".csv.gz")):
-            return pd.read_csv(
-                path, dtype=dict.fromkeys(spec.groups, str), encoding="utf-8-sig", low_memory=False
-            )
+            return _read_csv(path, spec)
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-    except ValueError as error:
+    except (ValueError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     raise DataError(f"{path}: the name must end in .csv, .csv.gz or .parquet")
+
+
+def _read_csv(path: Path, spec: GrowthSpec) -> pd.DataFrame:
+    """Refuses what pandas would mend silently: rows longer than the header shift every column, and of two
+    columns with one name only the first would be used."""
+    names = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig").iloc[0].tolist()
+    doubled = sorted({str(name) for name in names if names.count(name) > 1})
+    if doubled:
+        raise DataError(f"{path}: column {doubled[0]!r} stands twice in the header", column=doubled[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(spec.groups, str),
+            encoding="utf-8-sig",
+            index_col=False,
+            low_memory=False,
+        )
 
 
 if __name__ == "__main__":

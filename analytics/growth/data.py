@@ -157,7 +157,8 @@ def _levels(
             label = ":".join(labels[name][at] for name in low.groups)
             raise DataError(
                 f"column {column!r}, row {row_numbers[at]}: {label!r} of {low.group!r} is under more than "
-                f"one {high.group!r}; group by '{high.group}:{column}' to treat them as separate units",
+                f"one {high.group!r}: the groups are not nested. Where codes repeat, join them to the higher "
+                f"unit: '{high.group}:{column}', or '{low.group}:{high.groups[-1]}' if that is {low.group!r}",
                 column=column,
                 row=int(row_numbers[at]),
             )

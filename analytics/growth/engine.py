@@ -134,6 +134,11 @@ def _disagreement(data: LongData, design: Design, factors: list[Array], reml: bo
         dense = dense_gls(data, design, [L @ L.T for L in factors], reml=reml)
     except (linalg.LinAlgError, ValueError) as error:
         raise Unfittable("not_converged", f"the check by dense least squares failed: {error}") from error
+    except MemoryError as error:
+        raise Unfittable(
+            "not_converged",
+            "a unit of the highest level has too many rows for the check by dense least squares",
+        ) from error
     check = max(
         abs(dense.deviance - ours.deviance) / max(1.0, abs(ours.deviance)),
         abs(dense.sigma / ours.sigma - 1),

@@ -105,6 +105,7 @@ class Migration(migrations.Migration):
                 ('client_key', models.UUIDField(default=uuid.uuid4, unique=True)),
                 ('device', models.CharField(max_length=12)),
                 ('opened_at', models.DateTimeField()),
+                ('sharing', models.CharField(blank=True, choices=[('none', 'Nothing'), ('scores', 'My scores'), ('answers', 'My scores and each answer')], help_text='Chosen on this page while the form is open', max_length=8)),
                 ('assignment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='openings', to='surveys.assignment')),
             ],
         ),

@@ -24,6 +24,9 @@ class Opening(models.Model):
     client_key = models.UUIDField(default=uuid.uuid4, unique=True)
     device = models.CharField(max_length=12)
     opened_at = models.DateTimeField()
+    sharing = models.CharField(
+        max_length=8, choices=Sharing, blank=True, help_text="Chosen on this page while the form is open"
+    )
 
     class Meta:
         constraints = [

@@ -75,11 +75,14 @@ def form_open(
 
 
 @transaction.atomic
-def drafts_save(*, opening: Opening, answers: Mapping[int, int]) -> None:
-    """Keeps answers of an open form; raises FormClosed when it is no longer open."""
+def drafts_save(*, opening: Opening, answers: Mapping[int, int], sharing: str | None = None) -> None:
+    """Keeps answers of an open form, and the sharing choice where one is given; raises FormClosed when the
+    form is no longer open."""
     assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
     if form_state(assignment, timezone.now()) is not LinkState.OPEN:
         raise FormClosed("This form can no longer be changed.")
+    if sharing is not None:
+        Opening.objects.filter(pk=opening.pk).update(sharing=sharing)
     DraftAnswer.objects.bulk_create(
         [
             DraftAnswer(

@@ -192,12 +192,14 @@ def restart(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
 
 @_survives_lost_database
 def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
+    if not request.user.is_authenticated and not browser_secret(request):
+        return _signed_out(request)
     opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
     try:
         sent = read_form(request.POST, request.FILES, opening.assignment.instrument)
         if not sent.is_anyway and _is_incomplete(opening, sent):
-            drafts_save(opening=opening, answers=sent.answers)
-            return see_other("form", assignment_id, f"?open=1&sharing={sent.sharing or ''}")
+            drafts_save(opening=opening, answers=sent.answers, sharing=sent.sharing)
+            return see_other("form", assignment_id, "?open=1")
         response_submit(
             opening=opening,
             answers=sent.answers,
@@ -216,6 +218,8 @@ def receipt(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     assignment = opening.assignment
     if form_state(assignment, timezone.now()) is not LinkState.RECEIVED:
         return see_other("form", assignment_id)
+    if not _is_own(opening):
+        return notice_page(request, NOTICES[LinkState.RECEIVED], assignment, received=assignment.response)
     context = {**_about(assignment), "response": assignment.response}
     if assignment.rater == Rater.THERAPIST:
         context["next_form"] = todo_forms(request.user).first()
@@ -252,6 +256,18 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     return response
 
 
+def _signed_out(request: HttpRequest) -> HttpResponse:
+    """A therapist's sitting ended, or a browser forgot its cookie, in the middle of a form: nothing typed is
+    lost by it."""
+    context = {"kept": kept_fields(request.POST), "is_patient_page": True}
+    return render(request, "surveys/signed_out.html", context, status=403)
+
+
+def _is_own(opening: Opening) -> bool:
+    """Whether this browser sent the form; with a forwarded link others may have opened it, too."""
+    return opening.client_key == opening.assignment.response.client_key
+
+
 def _unknown_link(request: HttpRequest) -> HttpResponse:
     wait = count_miss(request)
     response = notice_page(request, TOO_MANY_MISSES if wait else NOTICES[LinkState.UNKNOWN], None)
@@ -261,10 +277,14 @@ def _unknown_link(request: HttpRequest) -> HttpResponse:
 
 
 def _link_state(request: HttpRequest, found: Link) -> HttpResponse:
-    """A link holder learns the day of receipt; the code is for the browser that opened the form."""
+    """A link holder learns the day of receipt; the code is for the browser that sent the form."""
     context: dict[str, object] = {}
     if found.assignment is not None and found.state is LinkState.RECEIVED:
-        context = {"received": found.assignment.response, "is_own": _is_begun_here(request, found.assignment)}
+        opening = _opening_here(request, found.assignment)
+        context = {
+            "received": found.assignment.response,
+            "is_own": opening is not None and _is_own(opening),
+        }
     return notice_page(request, NOTICES[found.state], found.assignment, **context)
 
 
@@ -273,7 +293,7 @@ def _refused(request: HttpRequest, opening: Opening, error: Exception) -> HttpRe
     if isinstance(error, BadField | OutdatedForm):
         context["reason"] = str(error)
     if isinstance(error, AlreadyReceived | DifferentAnswers):
-        context = {"received": opening.assignment.response, "is_own": True}
+        context = {"received": opening.assignment.response, "is_own": _is_own(opening)}
     return notice_page(request, NOTICES[type(error)], opening.assignment, **context)
 
 
@@ -292,12 +312,12 @@ def _about(assignment: Assignment) -> dict[str, object]:
     }
 
 
-def _is_begun_here(request: HttpRequest, assignment: Assignment) -> bool:
+def _opening_here(request: HttpRequest, assignment: Assignment) -> Opening | None:
+    """What this browser began of a patient's form."""
     try:
-        get_opening_or_404(AnonymousUser(), browser_secret(request), assignment.pk)
+        return get_opening_or_404(AnonymousUser(), browser_secret(request), assignment.pk)
     except Http404:
-        return False
-    return True
+        return None
 
 
 def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
@@ -305,7 +325,7 @@ def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, objec
     is_late = timezone.now() > assignment.closes_at
     return {
         **_about(assignment),
-        "is_begun": _is_begun_here(request, assignment),
+        "is_begun": _opening_here(request, assignment) is not None,
         "is_late": is_late,
         "open_until": assignment.closes_at + SEND_GRACE if is_late else assignment.closes_at,
     }
@@ -325,7 +345,6 @@ def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:
         for item in assignment.instrument.form.items
         if item.number not in progress.elsewhere
     ]
-    sharing = request.GET.get("sharing")
     return {
         **_about(assignment),
         "opening": opening,
@@ -335,7 +354,7 @@ def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:
         "n_elsewhere": len(progress.elsewhere),
         "n_answered": len(progress.elsewhere) + sum(card.chosen is not None for card in cards),
         "sharing_labels": SHARING_LABELS if _asks_sharing(assignment) else {},
-        "sharing": sharing if sharing in Sharing.values else None,
+        "sharing": opening.sharing,
         "anyway": ANYWAY,
     }
 

@@ -203,3 +203,33 @@ def test_choices_that_do_not_exist_or_go_together_end_with_2(capsys):
     options = ["--method", "ml", "--df", "kenward-roger"]
     assert main(["fit", *COHORT, "--formula", "wai_p ~ time", *options]) == 2
     assert "need method reml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (["y,time,g", *(f"5.4,{i},{i % 4},0" for i in range(16))], "Length of header or names does not match"),
+        (["y,y,time,g", *(f"5.4,1,{i},{i % 4}" for i in range(16))], "column 'y' stands twice in the header"),
+    ],
+)
+def test_a_file_whose_columns_would_shift_or_hide_is_refused(tmp_path, capsys, lines, complaint):
+    path = tmp_path / "shifted.csv"
+    path.write_text("\n".join(lines) + "\n")
+    arguments = ["fit", "--data", str(path), "--formula", "y ~ time", "--random", "1 | g"]
+    assert main(arguments) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_comma_at_the_end_of_each_row_shifts_nothing(tmp_path, capsys):
+    path = tmp_path / "trailing.csv"
+    rows = [f"{5 + (i * 7 % 5) / 3},{i // 4},{i % 4}," for i in range(24)]
+    path.write_text("\n".join(["y,time,g,", *rows]) + "\n")
+    assert main(["fit", "--data", str(path), "--formula", "y ~ time", "--random", "1 | g"]) in (0, 3)
+    assert "24" in capsys.readouterr().out
+
+
+def test_a_packed_file_that_was_cut_off_is_refused(tmp_path, capsys):
+    path = tmp_path / "cut.csv.gz"
+    path.write_bytes((REFERENCE / "cohort_s2.csv.gz").read_bytes()[:300])
+    assert main(["fit", "--data", str(path), "--formula", "y ~ time", "--random", "1 | g"]) == 2
+    assert "cannot be read" in capsys.readouterr().err

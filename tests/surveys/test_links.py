@@ -12,6 +12,8 @@ from surveys.services.invitations import link_issue
 from tests import factories
 from tests.conftest import Cast
 
+SECRET = "s" * 43
+
 
 @pytest.fixture(autouse=True)
 def _empty_cache(db: None) -> None:
@@ -36,21 +38,29 @@ def test_visits_by_scanners_change_nothing(patient_form: Assignment) -> None:
     assert "__Host-browser" not in client.cookies
 
 
-def test_link_of_a_received_form_says_the_day_and_gives_the_code_only_to_a_browser_that_opened_it(
+def test_link_of_a_received_form_says_the_day_and_gives_the_code_only_to_the_browser_that_sent_it(
     patient_form: Assignment,
 ) -> None:
     token = link_issue(assignment=patient_form)
     client = Client()
     client.post(f"/r/{token}/")
-    code = factories.give(patient_form).receipt_code
-    own, other = client.get(f"/r/{token}/"), Client().get(f"/r/{token}/")
-    assert (own.status_code, other.status_code) == (200, 200)
-    for page in (own.content.decode(), other.content.decode()):
+    code = factories.give(patient_form, browser=SECRET).receipt_code
+    opened, other = client.get(f"/r/{token}/"), Client().get(f"/r/{token}/")
+    own = Client()
+    own.cookies["__Host-browser"] = SECRET
+    mine = own.get(f"/r/{token}/")
+    for answer in (mine, opened, other):
+        assert answer.status_code == 200
+        page = answer.content.decode()
         assert "<h1>Your form was received</h1>" in page
         assert f"It came in on {timezone.localdate():%-d %B %Y}. There is nothing more to do." in page
         assert "item_" not in page
-    assert code in own.content.decode()
+    assert code in mine.content.decode()
+    assert code not in opened.content.decode()
     assert code not in other.content.decode()
+    receipt = client.get(f"/f/{patient_form.pk}/receipt/").content.decode()
+    assert "Your form was received" in receipt
+    assert code not in receipt
 
 
 def test_a_browser_that_began_the_form_is_offered_to_continue(patient_form: Assignment) -> None:

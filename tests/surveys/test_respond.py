@@ -178,7 +178,7 @@ def test_open_items_bring_the_page_back_with_a_list_of_them(patient_form: Assign
     client = started(patient_form)
     data = filled(client, patient_form, range(1, 11), sharing="answers")
     answer = client.post(f"/f/{patient_form.pk}/send/", data)
-    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/?open=1&sharing=answers")
+    assert (answer.status_code, answer["Location"]) == (303, f"/f/{patient_form.pk}/?open=1")
     assert not Response.objects.exists()
     assert DraftAnswer.objects.count() == 10
     page = client.get(answer["Location"]).content.decode()
@@ -280,7 +280,7 @@ def test_a_second_device_learns_that_the_form_was_received(patient_form: Assignm
     assert answer.status_code == 409
     page = answer.content.decode()
     assert f"It came in on {timezone.localdate():%-d %B %Y}" in page
-    assert Response.objects.get().receipt_code in page
+    assert Response.objects.get().receipt_code not in page
 
 
 def test_after_sending_the_form_shows_the_receipt_and_no_answers(patient_form: Assignment) -> None:
@@ -369,3 +369,47 @@ def test_a_form_the_browser_does_not_vouch_for_comes_back_with_its_answers(patie
     assert not Response.objects.exists()
     again = client.post(f"/f/{patient_form.pk}/send/", {**kept, "send": "send"})
     assert again.status_code == 303
+
+
+def test_a_corrected_sharing_choice_is_not_taken_for_the_same_form(patient_form: Assignment) -> None:
+    """The patient goes back, narrows the choice and sends again: no receipt may say that it was kept."""
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    client.post(f"/f/{patient_form.pk}/send/", {**data, "sharing": "answers"})
+    answer = client.post(f"/f/{patient_form.pk}/send/", {**data, "sharing": "none"})
+    assert answer.status_code == 422
+    assert Response.objects.get().sharing == "answers"
+
+
+def test_the_sharing_choice_comes_back_from_the_server_and_never_from_the_address(
+    patient_form: Assignment,
+) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form)
+    del data["item_2"]
+    answer = client.post(f"/f/{patient_form.pk}/send/", {**data, "sharing": "scores", "send": "send"})
+    assert answer["Location"] == f"/f/{patient_form.pk}/?open=1"
+    page = client.get(answer["Location"]).content.decode()
+    assert re.search(r'name="sharing" value="scores"[^>]*checked', page)
+    fresh = started(patient_form).get(f"/f/{patient_form.pk}/?sharing=answers").content.decode()
+    assert not re.search(r'name="sharing" value="[a-z]+"[^>]*checked', fresh)
+
+
+def test_a_form_sent_after_the_sitting_ended_keeps_what_was_typed(patient_form: Assignment) -> None:
+    data = filled(started(patient_form), patient_form)
+    answer = Client().post(f"/f/{patient_form.pk}/send/", data)
+    assert answer.status_code == 403
+    page = answer.content.decode()
+    assert "Send again" in page
+    assert f'name="item_1" value="{data["item_1"]}"' in page
+    assert not Response.objects.exists()
+
+
+def test_the_extra_day_is_not_for_a_new_beginning(patient_form: Assignment) -> None:
+    token = link_issue(assignment=patient_form)
+    first = started(patient_form, token)
+    Assignment.objects.filter(pk=patient_form.pk).update(
+        opens_at=timezone.now() - timedelta(days=3), closes_at=timezone.now() - timedelta(hours=1)
+    )
+    assert first.get(f"/f/{patient_form.pk}/").status_code == 200
+    assert Client().post(f"/r/{token}/").status_code == 410
