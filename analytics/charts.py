@@ -163,7 +163,7 @@ def _x(planned: Sequence[Planned], horizon: int) -> dict[str, Any]:
         "field": "session",
         "type": "quantitative",
         "scale": {"domain": [0, max(horizon, 3) + 0.5], "nice": False},
-        "axis": {"title": "Session", "values": ticks, "format": "d", "grid": False},
+        "axis": {"title": "Session", "values": ticks, "format": "d", "grid": False, "labelPadding": 14},
     }
 
 
