@@ -192,8 +192,9 @@ def restart(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
 
 @_survives_lost_database
 def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
-    if not request.user.is_authenticated and not browser_secret(request):
-        return _signed_out(request)
+    kept = kept_fields(request.POST)
+    if kept and not request.user.is_authenticated and not browser_secret(request):
+        return _signed_out(request, kept)
     opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
     try:
         sent = read_form(request.POST, request.FILES, opening.assignment.instrument)
@@ -256,10 +257,10 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     return response
 
 
-def _signed_out(request: HttpRequest) -> HttpResponse:
+def _signed_out(request: HttpRequest, kept: dict[str, str]) -> HttpResponse:
     """A therapist's sitting ended, or a browser forgot its cookie, in the middle of a form: nothing typed is
     lost by it."""
-    context = {"kept": kept_fields(request.POST), "is_patient_page": True}
+    context = {"kept": kept, "is_patient_page": True}
     return render(request, "surveys/signed_out.html", context, status=403)
 
 

@@ -208,7 +208,10 @@ def test_choices_that_do_not_exist_or_go_together_end_with_2(capsys):
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        (["y,time,g", *(f"5.4,{i},{i % 4},0" for i in range(16))], "Length of header or names does not match"),
+        (
+            ["y,time,g", *(f"5.4,{i},{i % 4},0" for i in range(16))],
+            "Length of header or names does not match",
+        ),
         (["y,y,time,g", *(f"5.4,1,{i},{i % 4}" for i in range(16))], "column 'y' stands twice in the header"),
     ],
 )
