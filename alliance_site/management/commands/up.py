@@ -138,7 +138,7 @@ class Command(BaseCommand):
         except embedded.EmbeddedError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
-            pass
+            self.say("Interrupted before the start was complete")
         self.say("Stopped.")
 
     def say(self, line: str) -> None:
