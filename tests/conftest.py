@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from surveys.models import Clinic, Role, Study, Therapy, User
+from surveys.models import Assignment, Clinic, Role, Study, Therapy, User
 from tests import factories
 
 
@@ -57,6 +57,12 @@ def cast(db: None) -> Cast:
         stranger_therapy=factories.make_therapy(other_study, stranger),
         stranger_study=other_study,
     )
+
+
+@pytest.fixture
+def patient_form(cast: Cast) -> Assignment:
+    """The form that the patient owes for the one session of the therapist's therapy."""
+    return factories.form_of(factories.hold_session(cast.therapy), "patient")
 
 
 def signed_in(user: User, **options: object) -> Client:

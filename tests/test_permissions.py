@@ -109,6 +109,20 @@ def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town
     assert wrong == []
 
 
+OWN_PAGES = {
+    "therapist": ["therapist-home", "therapy", "session-log", "api-therapies", "api-therapy-trend"],
+    "researcher": ["study-list", "study-codebook", "api-studies", "api-study-ratings"],
+    "supervisor": ["supervisor-home"],
+}
+
+
+@pytest.mark.parametrize(
+    ("actor", "name"), [(actor, name) for actor in OWN_PAGES for name in OWN_PAGES[actor]]
+)
+def test_the_pages_of_one_s_own_role_open(town: Cast, actor: str, name: str) -> None:
+    assert client_of(actor, town).get(url_of(name, town)).status_code == 200
+
+
 @pytest.mark.parametrize(
     "name", ["therapy", "therapy-chart", "session-log", "own-form-start", "api-therapy-trend"]
 )

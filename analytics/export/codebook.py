@@ -48,6 +48,12 @@ FIXED = (
         "The therapist had given or declined their own rating of the session",
         "0, 1; empty: a therapist's form",
     ),
+    Column(
+        "straight_lined",
+        "form",
+        "The same option throughout, across plain and reversed items alike",
+        "0, 1; never 1 for a form without reversed items",
+    ),
 )
 
 

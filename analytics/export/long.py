@@ -8,17 +8,21 @@ from django.utils import timezone
 
 from analytics.export.codebook import columns
 from surveys.models import Rater, Response, Study
-from surveys.selectors import export_rows
+from surveys.packs import InstrumentFile
+from surveys.scoring import is_straight_lined
+from surveys.selectors import export_rows, study_instruments
 
 
 def csv_lines(study: Study) -> Iterator[str]:
     """CSV (UTF-8, RFC 4180) line by line, header first; columns as the codebook lists them."""
     names = [column.name for column in columns(study)]
+    # Read once: each row comes with an instrument object of its own.
+    forms = {instrument.pk: instrument.form for instrument in study_instruments(study)}
     buffer = StringIO()
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\r\n")
     writer.writeheader()
     for response in export_rows(study):
-        writer.writerow(_row(study, response))
+        writer.writerow(_row(study, response, forms[response.instrument_id]))
         yield _drain(buffer)
     yield _drain(buffer)
 
@@ -30,7 +34,7 @@ def _drain(buffer: StringIO) -> str:
     return text
 
 
-def _row(study: Study, response: Response) -> dict[str, object]:
+def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, object]:
     assignment = response.assignment
     session = assignment.session
     therapist = session.therapy.therapist if session else assignment.therapist
@@ -54,6 +58,7 @@ def _row(study: Study, response: Response) -> dict[str, object]:
         "layout": response.layout,
         "sharing": response.sharing if is_patients else "",
         "revealed": int(response.reveal_at is not None) if is_patients else "",
+        "straight_lined": int(is_straight_lined(form, {int(k): v for k, v in response.answers.items()})),
         **{f"item_{item}": value for item, value in response.answers.items()},
         **{
             field: value

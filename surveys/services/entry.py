@@ -44,13 +44,15 @@ def responses_enter(
     """Stores forms of one study: openings, responses, scores, audit rows and refit request commit together.
 
     Raises AlreadyReceived for a form that was received before, also in the same list, and FormClosed for
-    one that was not open at its time; nothing is stored then.
+    one that was not open at its time, ValueError for one of another study; nothing is stored then.
     """
     rows = Assignment.objects.select_for_update(of=("self",)).filter(study=study).order_by("pk")
     locked = rows.in_bulk([filled.assignment_id for filled in forms])
     instruments = Instrument.objects.in_bulk({row.instrument_id for row in locked.values()})
     openings, responses, scores = [], [], []
     for filled in forms:
+        if filled.assignment_id not in locked:
+            raise ValueError("A form of another study, or of none, cannot be entered here.")
         assignment = locked[filled.assignment_id]
         _refuse_unless_open(assignment, filled.submitted_at)
         assignment.instrument = instruments[assignment.instrument_id]

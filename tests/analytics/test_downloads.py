@@ -67,6 +67,14 @@ def test_the_csv_has_the_columns_of_the_codebook_and_no_person(cast: Cast) -> No
     assert AuditEvent.objects.filter(act="ratings.export", actor=cast.researcher).count() == 1
 
 
+def test_a_form_with_one_answer_across_reversed_items_is_flagged(cast: Cast) -> None:
+    first, second = cast.therapy, factories.make_therapy(cast.study, cast.therapist)
+    factories.give(factories.form_of(factories.hold_session(first), "patient"), 7)
+    factories.give(factories.form_of(factories.hold_session(second), "patient"), {1: 7, 2: 6, 4: 2})
+    flags = {row["therapy"]: row["straight_lined"] for row in download(cast)}
+    assert flags == {first.code: "1", second.code: "0"}
+
+
 def test_the_number_of_queries_does_not_grow_with_the_rows(
     cast: Cast, django_assert_num_queries: object
 ) -> None:

@@ -147,3 +147,11 @@ def test_a_form_that_was_received_or_is_closed_stops_the_whole_list(cast: Cast) 
     assert not Response.objects.exists()
     assert not Opening.objects.exists()
     assert set(Assignment.objects.values_list("state", flat=True)) == {"due"}
+
+
+def test_a_form_of_another_study_is_refused_and_nothing_is_stored(cast: Cast) -> None:
+    own = factories.form_of(factories.hold_session(cast.therapy), "patient")
+    other = factories.form_of(factories.hold_session(cast.stranger_therapy), "patient")
+    with pytest.raises(ValueError, match="another study"):
+        responses_enter(study=cast.study, forms=[filled(own, ONE, 1), filled(other, ONE, 1)])
+    assert not Response.objects.exists()

@@ -10,7 +10,6 @@ from django.utils import timezone
 from surveys.models import Assignment, Opening
 from surveys.services.invitations import link_issue
 from tests import factories
-from tests.conftest import Cast
 
 SECRET = "s" * 43
 
@@ -18,11 +17,6 @@ SECRET = "s" * 43
 @pytest.fixture(autouse=True)
 def _empty_cache(db: None) -> None:
     cache.clear()
-
-
-@pytest.fixture
-def patient_form(cast: Cast) -> Assignment:
-    return factories.form_of(factories.hold_session(cast.therapy), "patient")
 
 
 def test_visits_by_scanners_change_nothing(patient_form: Assignment) -> None:

@@ -27,11 +27,6 @@ def _empty_cache(db: None) -> None:
     cache.clear()
 
 
-@pytest.fixture
-def patient_form(cast: Cast) -> Assignment:
-    return factories.form_of(factories.hold_session(cast.therapy), "patient")
-
-
 def phone(**options: object) -> Client:
     return Client(headers={"user-agent": PHONE}, **options)
 

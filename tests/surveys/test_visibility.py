@@ -60,6 +60,10 @@ def test_the_patient_s_rating_shows_only_where_policy_choice_and_order_let_it(
     ]
     expected = [pytest.approx(CANARY)] if allowed(visibility, sharing, rated, ended) else []
     assert values == expected
+    scales = {row["scale"] for row in trend["ratings"] if row["perspective"] == "patient"}
+    assert scales == ({"task", "bond", "goal", "total"} if expected else set())
+    picture = client.get(reverse("therapy-chart", kwargs={"therapy_id": therapy.pk}))
+    assert (f"Session 1, patient, {CANARY:.1f}" in picture.content.decode()) is bool(expected)
     bodies = [client.get(url).content.decode(), client.get(f"{url}?perspective=therapist").content.decode()]
     for body in bodies:
         assert (f"{CANARY:.4f}" in body or f"{CANARY:.1f}" in body) is bool(expected)
