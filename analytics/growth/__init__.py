@@ -5,20 +5,24 @@
 """
 
 from .data import LongData
-from .engine import fit
+from .engine import Estimate, estimate, fit
 from .errors import DataError, SpecError
 from .predict import Course, expected_course
 from .results import FitResult
 from .spec import GrowthSpec, RandomTerm
+from .store import UnitSums
 
 __all__ = [
     "Course",
     "DataError",
+    "Estimate",
     "FitResult",
     "GrowthSpec",
     "LongData",
     "RandomTerm",
     "SpecError",
+    "UnitSums",
+    "estimate",
     "expected_course",
     "fit",
 ]

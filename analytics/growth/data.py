@@ -1,14 +1,15 @@
 """Ratings as the engine reads them: complete rows, sorted by unit, one array per used column.
 
-Rows are put in an order that depends on their content alone, so the same ratings give the same fingerprint
-and the same fit to the last bit, in whatever order they came.
+Units are put in the order of their labels, so that the same ratings give the same result in whatever order
+they came; rows that are in order already, as a database gives them, are not moved.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -23,14 +24,24 @@ Label = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Units of one level: `start` (n_units,) is the first row of each, `labels` one per grouping column."""
+    """Units of one level: `start` (n_units,) is the first row of each.
+
+    `codes`: per grouping column the place (n_units,) of each unit's label in `names`.
+    """
 
     group: str
     start: NDArray[np.intp]
-    labels: tuple[Label, ...]
+    codes: tuple[NDArray[np.intp], ...]
+    names: tuple[NDArray[Any], ...]
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        """Label of each unit, one text per grouping column."""
+        columns = (names[codes].tolist() for names, codes in zip(self.names, self.codes, strict=True))
+        return tuple(zip(*columns, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +50,26 @@ class LongData:
 
     `columns`: name to N floats (outcome, predictors) or N strings (categories).  `units`: one entry per
     level, the highest first.  `row_numbers` (N,): position of each row in the data as given, from 1.
-    `n_dropped`: rows left out because a used column was missing.  `fingerprint`: SHA-256 of the sorted data.
+    `n_dropped`: rows left out because a used column was missing.
     """
 
     columns: Mapping[str, NDArray[Any]]
     units: tuple[Units, ...]
     row_numbers: NDArray[np.intp]
     n_dropped: int
-    fingerprint: str
 
     def __len__(self) -> int:
         return len(self.row_numbers)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows used."""
+        return len(self.row_numbers)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of units and rows, whatever the order in which the rows came."""
+        return _fingerprint(self.columns, self.units)
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, ArrayLike] | pd.DataFrame, spec: GrowthSpec) -> Self:
@@ -66,36 +86,58 @@ class LongData:
             values[name] = _measure(name, used[name], must_be_number=name in spec.numeric)
         labels = {name: _labels(used[name]) for name in spec.groups}
         complete = np.ones(len(next(iter(used.values()))), dtype=bool)
-        for column in (*values.values(), *labels.values()):
-            complete &= ~np.asarray(pd.isna(column))
+        for column in values.values():
+            complete &= ~np.isnan(column) if column.dtype.kind == "f" else ~np.asarray(pd.isna(column))
+        for codes, _ in labels.values():
+            complete &= codes >= 0
+        n_dropped = len(complete) - int(np.count_nonzero(complete))
         row_numbers = np.flatnonzero(complete) + 1
-        values = {name: column[complete] for name, column in values.items()}
-        labels = {name: column[complete].astype(str) for name, column in labels.items()}
+        if n_dropped:
+            values = {name: column[complete] for name, column in values.items()}
+            labels = {name: (codes[complete], names) for name, (codes, names) in labels.items()}
+        return cls._sorted(spec, values, labels, row_numbers, n_dropped)
 
+    @classmethod
+    def _sorted(
+        cls,
+        spec: GrowthSpec,
+        values: dict[str, NDArray[Any]],
+        labels: Mapping[str, tuple[NDArray[np.intp], NDArray[Any]]],
+        row_numbers: NDArray[np.intp],
+        n_dropped: int,
+    ) -> Self:
         terms, codes = _levels(spec.random, labels, row_numbers)
-        keys = [np.unique(column, return_inverse=True)[1] for column in values.values()]
-        order = np.lexsort([*reversed(keys), *reversed(codes)])
-        values = {name: column[order] for name, column in values.items()}
-        labels = {name: column[order] for name, column in labels.items()}
-        units = tuple(_units(term, code[order], labels) for term, code in zip(terms, codes, strict=True))
-        return cls(
-            columns=values,
-            units=units,
-            row_numbers=row_numbers[order],
-            n_dropped=len(complete) - len(row_numbers),
-            fingerprint=_fingerprint(
-                {**{f"group {name}": column for name, column in labels.items()}, **values}
-            ),
-        )
+        rank = codes[-1]
+        if len(codes) == 2 and len(rank):
+            high_of_low = np.empty(int(rank.max()) + 1, dtype=np.intp)
+            high_of_low[rank] = codes[0]
+            place = np.empty_like(high_of_low)
+            place[np.argsort(high_of_low, kind="stable")] = np.arange(len(high_of_low))
+            rank = place[rank]
+        if (rank[1:] < rank[:-1]).any():
+            order = np.argsort(rank, kind="stable")
+            values = {name: column[order] for name, column in values.items()}
+            labels = {name: (column[order], names) for name, (column, names) in labels.items()}
+            codes = [column[order] for column in codes]
+            row_numbers = row_numbers[order]
+        units = tuple(_units(term, code, labels) for term, code in zip(terms, codes, strict=True))
+        return cls(values, units, row_numbers, n_dropped)
 
 
-def _used_columns(columns: Mapping[str, ArrayLike] | pd.DataFrame, spec: GrowthSpec) -> dict[str, pd.Series]:
-    used: dict[str, pd.Series] = {}
+def _used_columns(
+    columns: Mapping[str, ArrayLike] | pd.DataFrame, spec: GrowthSpec
+) -> dict[str, pd.Series | NDArray[Any]]:
+    used: dict[str, pd.Series | NDArray[Any]] = {}
     for name in dict.fromkeys((*spec.numeric, *spec.predictors, *spec.groups)):
         if name not in columns:
             there = ", ".join(str(column) for column in columns)
             raise DataError(f"there is no column {name!r} (there are: {there})", column=name)
-        used[name] = pd.Series(columns[name]).reset_index(drop=True)
+        column = columns[name]
+        if isinstance(column, pd.Series) and column.dtype.kind in "fiu":
+            column = column.to_numpy()
+        if not (isinstance(column, np.ndarray) and column.dtype.kind in "fiu" and column.ndim == 1):
+            column = pd.Series(column).reset_index(drop=True)
+        used[name] = column
         if len(used[name]) != len(used[spec.outcome]):
             raise DataError(
                 f"column {name!r} has {len(used[name])} rows, {spec.outcome!r} has {len(used[spec.outcome])}",
@@ -104,30 +146,35 @@ def _used_columns(columns: Mapping[str, ArrayLike] | pd.DataFrame, spec: GrowthS
     return used
 
 
-def _measure(name: str, column: pd.Series, *, must_be_number: bool) -> NDArray[Any]:
+def _measure(name: str, column: pd.Series | NDArray[Any], *, must_be_number: bool) -> NDArray[Any]:
     """Floats with NaN for missing, or strings with None for missing if nothing in the column is a number."""
-    if pd.api.types.is_complex_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-        raise DataError(f"column {name!r} holds {column.dtype} values, not numbers", column=name)
-    text = column.map(lambda value: None if isinstance(value, str) and not value.strip() else value)
-    numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    missing = text.isna().to_numpy()
-    not_numbers = np.flatnonzero(np.isnan(numbers) & ~missing)
-    if len(not_numbers) and not must_be_number and len(not_numbers) == np.count_nonzero(~missing):
-        return text.map(lambda value: None if pd.isna(value) else str(value)).to_numpy(dtype=object)
-    if len(not_numbers):
-        row = int(not_numbers[0])
-        raise DataError(
-            f"column {name!r}, row {row + 1}: {column.iloc[row]!r} is not a number", column=name, row=row + 1
-        )
-    infinite = np.flatnonzero(np.isinf(numbers))
-    if len(infinite):
-        row = int(infinite[0]) + 1
+    if isinstance(column, np.ndarray):
+        numbers = np.ascontiguousarray(column, dtype=np.float64)
+    else:
+        if pd.api.types.is_complex_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+            raise DataError(f"column {name!r} holds {column.dtype} values, not numbers", column=name)
+        text = column.map(lambda value: None if isinstance(value, str) and not value.strip() else value)
+        numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        missing = text.isna().to_numpy()
+        not_numbers = np.flatnonzero(np.isnan(numbers) & ~missing)
+        if len(not_numbers) and not must_be_number and len(not_numbers) == np.count_nonzero(~missing):
+            return text.map(lambda value: None if pd.isna(value) else str(value)).to_numpy(dtype=object)
+        if len(not_numbers):
+            row = int(not_numbers[0])
+            raise DataError(
+                f"column {name!r}, row {row + 1}: {column.iloc[row]!r} is not a number",
+                column=name,
+                row=row + 1,
+            )
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        row = int(np.flatnonzero(infinite)[0]) + 1
         raise DataError(f"column {name!r}, row {row}: the value is infinite", column=name, row=row)
     return numbers
 
 
-def _labels(column: pd.Series) -> NDArray[Any]:
-    """Group labels as strings, None where missing; 7, 7.0 and "7" are one label."""
+def _labels(column: pd.Series | NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Code of each row, -1 where missing, in the order of the labels; 7, 7.0 and "7" are one label."""
 
     def label(value: object) -> str | None:
         if value == "":
@@ -136,13 +183,18 @@ def _labels(column: pd.Series) -> NDArray[Any]:
             return str(int(value))
         return str(value)
 
-    codes, uniques = pd.factorize(column, use_na_sentinel=True)
-    names = np.array([*(label(value) for value in uniques), None], dtype=object)
-    return names[codes]
+    found, uniques = pd.factorize(column, use_na_sentinel=True)
+    names = [label(value) for value in np.asarray(uniques, dtype=object).tolist()]
+    ordered = np.array(sorted({name for name in names if name is not None}), dtype=object)
+    place = {name: i for i, name in enumerate(ordered.tolist())}
+    codes = np.array([*(-1 if name is None else place[name] for name in names), -1], dtype=np.intp)
+    return codes[found], ordered
 
 
 def _levels(
-    terms: Iterable[RandomTerm], labels: Mapping[str, NDArray[Any]], row_numbers: NDArray[np.intp]
+    terms: tuple[RandomTerm, ...],
+    labels: Mapping[str, tuple[NDArray[np.intp], NDArray[Any]]],
+    row_numbers: NDArray[np.intp],
 ) -> tuple[list[RandomTerm], list[NDArray[np.intp]]]:
     """Terms from the highest level down, and the unit of each row (N,) at each level."""
     coded = [(term, _unit_codes([labels[name] for name in term.groups])) for term in terms]
@@ -150,11 +202,12 @@ def _levels(
         # Identical partitions are refused later; until then the one with fewer columns is the higher.
         coded.sort(key=lambda entry: (int(entry[1].max()), len(entry[0].groups)))
         (high, high_codes), (low, low_codes) = coded
-        first_row = np.unique(low_codes, return_index=True)[1]
-        astray = np.flatnonzero(high_codes != high_codes[first_row][low_codes])
-        if len(astray):
-            at, column = int(astray[0]), low.groups[-1]
-            label = ":".join(labels[name][at] for name in low.groups)
+        high_of_low = np.empty(int(low_codes.max()) + 1, dtype=np.intp)
+        high_of_low[low_codes[::-1]] = high_codes[::-1]
+        is_astray = high_codes != high_of_low[low_codes]
+        if is_astray.any():
+            at, column = int(np.flatnonzero(is_astray)[0]), low.groups[-1]
+            label = ":".join(labels[name][1][labels[name][0][at]] for name in low.groups)
             raise DataError(
                 f"column {column!r}, row {row_numbers[at]}: {label!r} of {low.group!r} is under more than "
                 f"one {high.group!r}: the groups are not nested. Where codes repeat, join them to the higher "
@@ -165,27 +218,59 @@ def _levels(
     return [term for term, _ in coded], [codes for _, codes in coded]
 
 
-def _unit_codes(columns: list[NDArray[Any]]) -> NDArray[np.intp]:
-    """Unit number of each row, counted in the order of the labels."""
-    codes = np.zeros(len(columns[0]), dtype=np.intp)
-    for column in columns:
-        uniques, inner = np.unique(column, return_inverse=True)
-        codes = np.unique(codes * max(len(uniques), 1) + inner, return_inverse=True)[1]
-    return codes
+def _unit_codes(columns: list[tuple[NDArray[np.intp], NDArray[Any]]]) -> NDArray[np.intp]:
+    """Unit number of each row, counted in the order of the labels, without gaps."""
+    codes, names = columns[0]
+    size = max(len(names), 1)
+    for inner, names in columns[1:]:
+        codes = codes * max(len(names), 1) + inner
+        size *= max(len(names), 1)
+    found, uniques = pd.factorize(codes)
+    if len(uniques) == size and len(columns) == 1:
+        return codes
+    place = np.empty(len(uniques), dtype=np.intp)
+    place[np.argsort(uniques)] = np.arange(len(uniques))
+    return place[found]
 
 
-def _units(term: RandomTerm, codes: NDArray[np.intp], labels: Mapping[str, NDArray[Any]]) -> Units:
+def _units(
+    term: RandomTerm,
+    codes: NDArray[np.intp],
+    labels: Mapping[str, tuple[NDArray[np.intp], NDArray[Any]]],
+) -> Units:
     start = np.flatnonzero(np.diff(codes, prepend=-1))
-    keys = zip(*(labels[name][start].tolist() for name in term.groups), strict=True)
-    return Units(term.group, start, tuple(keys))
+    own = [labels[name] for name in term.groups]
+    return Units(
+        term.group, start, tuple(column[start] for column, _ in own), tuple(names for _, names in own)
+    )
 
 
-def _fingerprint(columns: Mapping[str, NDArray[Any]]) -> str:
+def _fingerprint(columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...]) -> str:
+    """Rows enter by the sum of their hashes in each lowest unit, which knows no order."""
     digest = hashlib.sha256()
+    for level in units:
+        digest.update(f"{level.group}\x1e{len(level)}\x1e".encode())
+        for codes, names in zip(level.codes, level.names, strict=True):
+            used, place = np.unique(codes, return_inverse=True)
+            digest.update("\x1f".join(names[used].tolist()).encode())
+            digest.update(place.astype("<i8").tobytes())
+    n = len(next(iter(columns.values())))
+    rows = np.zeros(n, dtype=np.uint64)
     for name in sorted(columns):
         column = columns[name]
-        is_text = column.dtype.kind != "f"
-        content = "\x1f".join(column).encode() if is_text else column.astype("<f8").tobytes()
-        digest.update(f"{name}\x1e{len(column)}\x1e{'text' if is_text else 'float'}\x1e".encode())
-        digest.update(content)
+        if column.dtype.kind == "f":
+            # Adding zero makes -0.0 the same as 0.0.
+            words = (column + 0.0).view(np.uint64)
+        else:
+            words = pd.util.hash_array(column, categorize=True)
+        rows += words * np.uint64(_odd_number(f"{name}\x1e{column.dtype.kind}"))
+        rows ^= rows >> np.uint64(29)
+        rows *= np.uint64(0x9E3779B97F4A7C15)
+    rows ^= rows >> np.uint64(32)
+    if n:
+        digest.update(np.add.reduceat(rows, units[-1].start).astype("<u8").tobytes())
     return digest.hexdigest()
+
+
+def _odd_number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") | 1

@@ -1,146 +1,177 @@
-"""LongData and GrowthSpec to matrices in a working coding, and to sufficient statistics of the lowest units.
+"""LongData (or UnitSums) and GrowthSpec to matrices in a working coding, and to sufficient statistics.
 
 Model, with y, X and Z as the user coded them:
 
-    y = X beta + sum over levels of Z_l b_l + e,   Cov(b_l) = sigma^2 T_l,   Cov(e) = sigma^2 I.
+    y = X beta + sum over levels of Z_l b_l + e,   Cov(b_l) = sigma^2 T_l,   Cov(e) = sigma^2 R.
 
 The engine works in a coding in which nothing is far from 1 and no origin is far from the data, so that time
-may be counted from 0 or from the year 2000:
+may be counted from 0 or from the year 2000.  U (N, u) is an orthonormal basis (U'U = N I, intercept first)
+of all functions of the rows that random or fixed effects use (`basis`):
 
-    X = Q R               Q'Q = N I        gamma = R beta
-    Z_l = W_l R_l         W_l'W_l = N I    T_l(working) = R_l T_l R_l'      (uncorrelated: R_l only scales)
-    y = Q gamma_ols + scale * r            r the least squares residual, mean square 1
-    W_l = U P_l           U (N, u) an orthogonal basis of all random columns, U'U = N I
+    X_k = U_k span_k      one span (u, p) per highest unit: predictors that are constant in it are its weights
+    X = Q R_X             Q'Q = N I        gamma = R_X beta,   y = Q gamma_ols + scale * r
+    Z_l = U P_l R_l       T_l(working) = R_l T_l R_l'   (P_l orthonormal; uncorrelated: R_l only scales)
 
-An orthogonal basis with the intercept first is time, centred and scaled.  The deviance in the user's coding
-differs by `deviance_shift` only.  Needed from the rows are, per lowest unit j, U_j'U_j and U_j'[Q_j r_j], and
-over all rows [Q r]'[Q r].
+The deviance in the user's coding differs by `deviance_shift` only.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from . import blocks
+from .basis import Basis
+from .columns import Column, columns_of_matrices, columns_of_spec
 from .covariance import Array, Shape
 from .data import LongData
-from .errors import DataError, SpecError, Unfittable
-from .formula import model_columns
+from .errors import DataError, Unfittable
+from .residual import Independent, Reduced
 from .spec import GrowthSpec, RandomTerm
+from .statistics import Level, Statistics
+from .store import UnitSums
 
 RANK_TOLERANCE = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
-    """Sufficient statistics of J lowest units in K highest units; u random columns, c = p + 1 columns [Q r].
+class Rows(Protocol):
+    """The rows behind the sums, for the check of a fit."""
 
-    A (J, u, u): U_j'U_j.  B (J, u, c): U_j'[Q_j r_j].  S (c, c): [Q r]'[Q r].  `high_start` (K,): first
-    lowest unit of each highest unit.
-    """
-
-    A: Array
-    B: Array
-    S: Array
-    high_start: NDArray[np.intp]
-    n_rows: int
-
-    @property
-    def p(self) -> int:
-        """Number of fixed effects."""
-        return len(self.S) - 1
-
-    @property
-    def n_inside(self) -> NDArray[np.intp]:
-        """Lowest units in each highest unit (K,)."""
-        return np.diff(self.high_start, append=len(self.A))
-
-
-@dataclass(frozen=True, eq=False)
-class Level:
-    """Random effects of one level: Z (N, q) as the user coded it, R (q, q) and P (u, q) as in the head."""
-
-    term: RandomTerm
-    shape: Shape
-    is_high: bool
-    n_units: int
-    Z: Array
-    R: Array
-    P: Array
+    def residual_sums(self, coefficients: Array, psi: Array) -> tuple[Array, float]:
+        """U_j'R^-1e_j (u, J) and e'R^-1e of e = y - U c, c (u, J), y as the user gave it."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """All that a fit needs; levels are in the order of the spec's random terms."""
+    """All that a fit needs; levels are in the order of the spec's random terms.
+
+    `R` (p, p), `gamma_ols` (p,) and `scale` as in the head.  `rows`: None where only sums are at hand.
+    """
 
     names: tuple[str, ...]
-    y: Array
-    X: Array
     R: Array
     gamma_ols: Array
     scale: float
     levels: tuple[Level, ...]
     statistics: Statistics
+    rows: Rows | None
 
     def deviance_shift(self, *, reml: bool) -> float:
         """Deviance in the user's coding minus that in the working coding."""
-        dof = len(self.y) - (len(self.names) if reml else 0)
+        dof = self.statistics.n_rows - (len(self.names) if reml else 0)
         log_det_R = float(np.log(np.abs(np.diag(self.R))).sum())
         return 2 * dof * float(np.log(self.scale)) + (2 * log_det_R if reml else 0.0)
 
 
-def build_design(data: LongData, spec: GrowthSpec) -> Design:
+def build_design(data: LongData | UnitSums, spec: GrowthSpec) -> Design:
     """Design of the model on these data.
 
     Raises DataError for collinear columns and for values that are not finite, Unfittable where the data are
-    too few or do not vary.
+    too few or do not vary, SpecError where sums per unit are not enough for the model.
     """
-    _require_rows(data, spec)
-    names, X = model_columns(spec.fixed, data.columns)
-    _require_predictors(names, X, data, spec)
-    y = data.columns[spec.outcome]
-    Q, R = _orthogonal(X, names)
-    gamma_ols, r = _least_squares_residual(Q, y)
-    scale = float(np.sqrt(np.mean(r**2)))
-    if scale <= 1e-12 * float(np.sqrt(np.mean(y**2))):
+    require_rows(data, spec.random)
+    basis, fixed, random = columns_of_spec(data, spec)
+    return _design(basis, fixed, random, data, spec.outcome, spec.random)
+
+
+def design_of_matrices(
+    names: Sequence[str],
+    X: Array,
+    y: Array,
+    random: Sequence[tuple[RandomTerm, Array]],
+    data: LongData,
+    outcome: str,
+) -> Design:
+    """Design of given matrices X (N, p), y (N,) and Z (N, q) per random term, rows in the order of `data`."""
+    basis, fixed, columns = columns_of_matrices(names, X, y, [Z for _, Z in random], data)
+    return _design(basis, fixed, columns, data, outcome, tuple(term for term, _ in random))
+
+
+def _design(
+    basis: Basis,
+    fixed: Sequence[Column],
+    random: Sequence[Array],
+    data: LongData | UnitSums,
+    outcome: str,
+    terms: Sequence[RandomTerm],
+) -> Design:
+    names = tuple(column.name for column in fixed)
+    if len(names) >= basis.n_rows:
+        raise Unfittable(
+            "insufficient_data", f"{basis.n_rows} rows cannot support {len(names)} fixed effects"
+        )
+    high_start = high_start_of(data)
+    span = span_of(fixed, len(high_start))
+    root = basis.root
+    whole = blocks.root(blocks.sums(np.einsum("abj,cbj->acj", root, root), high_start))
+    stacked = blocks.tmul(whole, span)
+    R = triangle_of(stacked, basis.n_rows, names)
+    span = np.ascontiguousarray(np.einsum("upk,pq->uqk", span, linalg.solve_triangular(R, np.eye(len(R)))))
+    gamma, beta = least_squares(root, basis.beta, span, high_start, basis.n_rows)
+    squares = basis.within + float(np.vdot(beta, beta))
+    scale = float(np.sqrt(squares / basis.n_rows))
+    if scale <= 1e-12 * basis.size:
         value = (
-            f" (every value is {y[0]:g})" if np.ptp(y) == 0 else ": the fixed effects reproduce it exactly"
+            f" (every value is {basis.mean_y:g})"
+            if basis.is_constant_y
+            else ": the fixed effects reproduce it exactly"
         )
-        raise Unfittable("no_variation", f"outcome {spec.outcome!r} has no variation to explain{value}")
-
-    high = data.units[0]
-    coded = [(term, *_random_columns(term, data)) for term in spec.random]
-    basis = _basis(np.hstack([W for *_, W in coded]))
+        raise Unfittable("no_variation", f"outcome {outcome!r} has no variation to explain{value}")
     n_units = {units.group: len(units) for units in data.units}
-    levels = tuple(
-        Level(
-            term=term,
-            shape=Shape(len(term.columns), term.correlated),
-            is_high=term.group == high.group and len(data.units) == 2,
-            n_units=n_units[term.group],
-            Z=Z,
-            R=R_l,
-            P=basis.T @ W / len(y),
-        )
-        for term, Z, R_l, W in coded
+    reduced = Reduced(root, beta / scale, basis.within / scale**2)
+    return Design(
+        names=names,
+        R=R,
+        gamma_ols=gamma,
+        scale=scale,
+        levels=levels_of(terms, random, data, n_units),
+        statistics=Statistics(
+            residual=Independent(reduced),
+            span=span,
+            high_start=high_start,
+            n_low=root.shape[-1],
+            n_rows=basis.n_rows,
+        ),
+        rows=None if basis.y is None else basis,
     )
-    statistics = _statistics(basis, np.column_stack([Q, r / scale]), data)
-    return Design(names, y, X, R, gamma_ols, scale, levels, statistics)
 
 
-def _require_rows(data: LongData, spec: GrowthSpec) -> None:
+def levels_of(
+    terms: Sequence[RandomTerm], random: Sequence[Array], data: LongData | UnitSums, n_units: dict[str, int]
+) -> tuple[Level, ...]:
+    """Levels with Z_l = U `random_l` (u, q) turned into P and R."""
+    levels = []
+    for term, columns in zip(terms, random, strict=True):
+        if term.correlated:
+            P, R = (np.asarray(M, dtype=np.float64) for M in linalg.qr(columns, mode="economic"))
+            signs = np.where(np.diag(R) < 0, -1.0, 1.0)
+            P, R = P * signs, R * signs[:, None]
+            _require_rank(R, term.names)
+        else:
+            sizes = np.sqrt(np.einsum("uq,uq->q", columns, columns))
+            P, R = columns / sizes, np.diag(sizes)
+        is_high = len(data.units) == 2 and term.group == data.units[0].group
+        levels.append(
+            Level(term, Shape(len(term.columns), term.correlated), is_high, n_units[term.group], P, R)
+        )
+    return tuple(levels)
+
+
+def require_rows(data: LongData | UnitSums, terms: Sequence[RandomTerm]) -> None:
     """lme4's conditions for telling random effects from the residual, and one for telling levels apart."""
-    n_rows = len(data)
+    n_rows = data.n_rows
     if n_rows == 0:
         raise Unfittable(
             "insufficient_data", f"no row has a value in every used column ({data.n_dropped} dropped)"
         )
     n_units = {units.group: len(units) for units in data.units}
-    for term in spec.random:
+    for term in terms:
         if n_units[term.group] < 2:
             raise Unfittable(
                 "insufficient_data", f"there is only one {term.group!r}; at least two are needed"
@@ -159,99 +190,65 @@ def _require_rows(data: LongData, spec: GrowthSpec) -> None:
         )
 
 
-def _require_predictors(names: tuple[str, ...], X: Array, data: LongData, spec: GrowthSpec) -> None:
-    _require_finite(names, X, data)
-    if not names:
-        raise SpecError(f"{spec.fixed!r} leaves no fixed effect")
-    # A factor with one category stands for no column at all.
-    without_column = set(spec.predictors) - {word for name in names for word in re.findall(r"\w+", name)}
-    constant = [name for name, column in zip(names, X.T, strict=True) if np.ptp(column) == 0]
-    for name in [*sorted(without_column), *constant]:
-        if name != "Intercept":
-            raise Unfittable(
-                "no_variation", f"predictor {name!r} has the same value in all {len(X)} rows used"
-            )
-    if X.shape[1] >= len(X):
-        raise Unfittable("insufficient_data", f"{len(X)} rows cannot support {X.shape[1]} fixed effects")
+def high_start_of(data: LongData | UnitSums) -> NDArray[np.intp]:
+    """First lowest unit of each highest unit; with one level each unit is a highest unit of its own."""
+    n_low = len(data.units[-1])
+    if len(data.units) == 1:
+        return np.arange(n_low)
+    if isinstance(data, UnitSums):
+        return data.units[0].start
+    return np.searchsorted(data.units[-1].start, data.units[0].start)
 
 
-def _require_finite(names: tuple[str, ...], M: Array, data: LongData) -> None:
-    for name, column in zip(names, M.T, strict=True):
-        bad = np.flatnonzero(~np.isfinite(column))
-        if len(bad):
-            row = int(data.row_numbers[bad].min())
-            raise DataError(f"column {name!r}, row {row}: the value is not finite", column=name, row=row)
+def span_of(fixed: Sequence[Column], n_high: int) -> Array:
+    """X_k = U_k span_k, (u, p, K)."""
+    span = np.zeros((len(fixed[0].coding), len(fixed), n_high))
+    for i, column in enumerate(fixed):
+        span[:, i] = (
+            column.coding[:, None] if column.weight is None else column.coding[:, None] * column.weight
+        )
+    return span
 
 
-def _orthogonal(M: Array, names: tuple[str, ...]) -> tuple[Array, Array]:
-    """W (N, q) and R (q, q), upper triangular, with M = W R, W'W = N I and a positive diagonal of R."""
-    W, R = linalg.qr(M, mode="economic")
-    lengths = np.sqrt(np.einsum("ij,ij->j", M, M))
+def triangle_of(stacked: Array, n_rows: int, names: tuple[str, ...]) -> Array:
+    """R_X (p, p), upper triangular with a positive diagonal, of X in triangular form per highest unit."""
+    u, p, K = stacked.shape
+    rows = stacked.transpose(2, 0, 1).reshape(u * K, p)
+    R: Array = np.asarray(linalg.qr(rows, mode="r", check_finite=False)[0][:p], dtype=np.float64)
+    R = R / np.sqrt(n_rows)
+    if len(R) < p:
+        R = np.vstack([R, np.zeros((p - len(R), p))])
+    R = R * np.where(np.diag(R) < 0, -1.0, 1.0)[:, None]
+    _require_rank(R, names)
+    return R
+
+
+def _require_rank(R: Array, names: Sequence[str]) -> None:
+    """Refuse a column that is a combination of those before it, by name."""
+    lengths = np.asarray(linalg.norm(R, axis=0))
     for j, name in enumerate(names):
-        if abs(R[j, j]) <= RANK_TOLERANCE * lengths[j]:
-            weights = linalg.solve_triangular(R[:j, :j], R[:j, j]) * lengths[:j]
-            others = [names[i] for i in np.flatnonzero(np.abs(weights) > 1e-6 * lengths[j])]
+        if j >= len(R) or abs(R[j, j]) <= RANK_TOLERANCE * lengths[j]:
+            weights = np.asarray(linalg.lstsq(R[:j, :j], R[:j, j])[0]) * lengths[:j]
+            others = [names[i] for i in np.flatnonzero(np.abs(weights) > 1e-6 * lengths[j]).tolist()]
             raise DataError(
                 f"column {name!r} is a linear combination of {', '.join(map(repr, others))}"
                 if others
                 else f"column {name!r} is zero in every row used",
                 column=name,
             )
-    signs = np.where(np.diag(R) < 0, -1.0, 1.0)
-    root = np.sqrt(len(M))
-    return W * signs * root, R * signs[:, None] / root
 
 
-def _least_squares_residual(Q: Array, y: Array) -> tuple[Array, Array]:
-    """Coefficients of y on Q and the residual; the second pass takes out what rounding left of an offset."""
-    gamma = np.zeros(Q.shape[1])
-    r = y
+def least_squares(
+    root: Array, beta_y: Array, span: Array, high_start: NDArray[np.intp], n_rows: int
+) -> tuple[Array, Array]:
+    """Coefficients of y on Q, and beta of the residual; the second pass takes out what rounding left."""
+    gamma = np.zeros(span.shape[1])
+    beta = beta_y
+    inside = np.diff(high_start, append=root.shape[-1])
     for _ in range(2):
-        step = Q.T @ r / len(y)
+        of_units = blocks.sums(np.einsum("abj,bj->aj", root, beta), high_start)
+        step = np.einsum("upk,uk->p", span, of_units) / n_rows
         gamma = gamma + step
-        r = r - Q @ step
-    return gamma, r
-
-
-def _random_columns(term: RandomTerm, data: LongData) -> tuple[Array, Array, Array]:
-    """Z, R and W of one level: Z = W R."""
-    columns = []
-    for name in term.columns:
-        if name == "1":
-            columns.append(np.ones(len(data)))
-            continue
-        expanded, values = model_columns(f"0 + {name}", data.columns)
-        if len(expanded) != 1:
-            raise DataError(
-                f"random column {name!r} stands for {len(expanded)} columns, not one", column=name
-            )
-        columns.append(values[:, 0])
-    Z = np.column_stack(columns)
-    _require_finite(term.names, Z, data)
-    for name, column in zip(term.names, Z.T, strict=True):
-        if name != "Intercept" and np.ptp(column) == 0:
-            raise Unfittable(
-                "no_variation",
-                f"random column {name!r} of {term.group!r} has the same value in all rows used",
-            )
-    if term.correlated:
-        W, R = _orthogonal(Z, term.names)
-        return Z, R, W
-    sizes = np.sqrt(np.mean(Z**2, axis=0))
-    return Z, np.diag(sizes), Z / sizes
-
-
-def _basis(W: Array) -> Array:
-    left, singular, _ = linalg.svd(W, full_matrices=False)
-    kept: Array = left[:, singular > RANK_TOLERANCE * singular[0]] * np.sqrt(len(W))
-    return kept
-
-
-def _statistics(U: Array, Qr: Array, data: LongData) -> Statistics:
-    low = data.units[-1].start
-    # One pass per pair of columns: the products of all pairs at once would be many times the data.
-    A = np.stack([[np.add.reduceat(a * b, low) for b in U.T] for a in U.T]).transpose(2, 0, 1)
-    B = np.stack([[np.add.reduceat(a * b, low) for b in Qr.T] for a in U.T]).transpose(2, 0, 1)
-    # One level alone: each unit is a highest unit of its own, with nothing random above it.
-    high_start = np.searchsorted(low, data.units[0].start) if len(data.units) == 2 else np.arange(len(low))
-    return Statistics(np.ascontiguousarray(A), np.ascontiguousarray(B), Qr.T @ Qr, high_start, len(Qr))
+        fitted = np.repeat(np.einsum("upk,p->uk", span, step), inside, axis=-1)
+        beta = beta - np.einsum("baj,bj->aj", root, fitted)
+    return gamma, beta

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -14,13 +15,14 @@ from scipy import linalg
 from .covariance import Array, change_coding, sds_and_correlations
 from .data import LongData
 from .design import Design, build_design
-from .deviance import Objective
 from .errors import SpecError, Unfittable
-from .gls import GLS, dense_gls
+from .gls import disagreement
 from .inference import FixedInference, infer, t_test
+from .objective import Objective
 from .optimize import RUNAWAY, Search, search
 from .results import ENGINE, Convergence, FitResult, FixedEffect, RandomEffects
 from .spec import GrowthSpec
+from .store import UnitSums
 
 AGREEMENT = 1e-6
 LIBRARIES = {"python": platform.python_version()} | {
@@ -28,19 +30,67 @@ LIBRARIES = {"python": platform.python_version()} | {
 }
 
 
-def fit(data: LongData, spec: GrowthSpec, theta0: Sequence[float] | None = None) -> FitResult:
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A fit that is still open to questions: the result, and what it was made of.
+
+    `design`, `objective` and `found` are None where the result holds no estimates.
+    """
+
+    data: LongData | UnitSums
+    spec: GrowthSpec
+    result: FitResult
+    design: Design | None = None
+    objective: Objective | None = None
+    found: Search | None = None
+
+    @property
+    def parts(self) -> tuple[Design, Objective, Search]:
+        """Design, objective and where the search ended; raises ValueError where there is no estimate."""
+        if self.design is None or self.objective is None or self.found is None:
+            raise ValueError(f"no estimates to work from: {self.result.status}, {self.result.message}")
+        return self.design, self.objective, self.found
+
+
+def fit(
+    data: LongData | UnitSums,
+    spec: GrowthSpec,
+    theta0: Sequence[float] | None = None,
+    *,
+    seconds: float | None = None,
+) -> FitResult:
     """Fit the model; `theta0`, the theta of an earlier result for the same spec, saves steps.
 
-    What the data cannot support, and a search that does not end in a minimum, are statuses of the result.
-    Raises DataError for columns that are collinear or not finite, SpecError for a theta0 of the wrong length.
+    What the data cannot support, and a search that does not end in a minimum or not within `seconds`, are
+    statuses of the result.  Raises DataError for columns that are collinear or not finite, SpecError for a
+    theta0 of the wrong length and for a model that needs more than sums per unit.
     """
+    return estimate(data, spec, theta0, seconds=seconds).result
+
+
+def estimate(
+    data: LongData | UnitSums,
+    spec: GrowthSpec,
+    theta0: Sequence[float] | None = None,
+    *,
+    seconds: float | None = None,
+) -> Estimate:
+    """`fit`, keeping what further questions need (conditional modes, contrasts, profile intervals)."""
     began = time.perf_counter()
+    deadline = None if seconds is None else began + seconds
     _require_theta0(spec, theta0)
     try:
-        result = _fit(data, spec, theta0)
+        out = _estimate(data, spec, theta0, deadline)
     except Unfittable as reason:
-        result = _unfitted(data, spec, reason)
-    return replace(result, seconds=time.perf_counter() - began)
+        unfitted = FitResult(
+            outcome=spec.outcome,
+            formula=_formula(spec),
+            method=spec.method,
+            **no_estimates(reason),
+            **provenance(data),
+        )
+        out = Estimate(data, spec, unfitted)
+    return replace(out, result=replace(out.result, seconds=time.perf_counter() - began))
 
 
 def _require_theta0(spec: GrowthSpec, theta0: Sequence[float] | None) -> None:
@@ -54,23 +104,31 @@ def _require_theta0(spec: GrowthSpec, theta0: Sequence[float] | None) -> None:
         raise SpecError(f"theta0 must be {n_theta} finite numbers for this model")
 
 
-def _fit(data: LongData, spec: GrowthSpec, theta0: Sequence[float] | None) -> FitResult:
+def _estimate(
+    data: LongData | UnitSums, spec: GrowthSpec, theta0: Sequence[float] | None, deadline: float | None
+) -> Estimate:
     design = build_design(data, spec)
-    reml = spec.method == "reml"
-    objective = Objective(design.statistics, design.levels, reml=reml)
-    found = search(objective, None if theta0 is None else _start(design, objective, theta0))
+    objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
+    start = None if theta0 is None else _start(design, objective, theta0)
+    found = converged(search(objective, start, deadline=deadline), spec.outcome)
+    return Estimate(data, spec, _result(data, spec, design, objective, found), design, objective, found)
+
+
+def converged(found: Search | None, outcome: str) -> Search:
+    """The search, if it ended in a minimum; raises Unfittable with the reason if not."""
     if found is None:
         raise Unfittable("not_converged", "the likelihood could not be evaluated at any start")
     if found.ran_away:
         raise Unfittable(
-            "no_variation",
-            f"fixed and random effects reproduce {spec.outcome!r} exactly: no residual variation",
+            "no_variation", f"fixed and random effects reproduce {outcome!r} exactly: no residual variation"
         )
+    if found.timed_out:
+        raise Unfittable("timed_out", f"no minimum found in the time allowed, after {found.steps} steps")
     if not found.converged:
         raise Unfittable(
             "not_converged", f"no minimum found in {found.steps} steps: the search is still going down"
         )
-    return _result(data, spec, design, objective, found)
+    return found
 
 
 def _start(design: Design, objective: Objective, theta0: Sequence[float]) -> Array | None:
@@ -83,78 +141,102 @@ def _start(design: Design, objective: Objective, theta0: Sequence[float]) -> Arr
 
 
 def _result(
-    data: LongData, spec: GrowthSpec, design: Design, objective: Objective, found: Search
+    data: LongData | UnitSums, spec: GrowthSpec, design: Design, objective: Objective, found: Search
 ) -> FitResult:
+    inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
+    result = FitResult(
+        outcome=spec.outcome,
+        formula=_formula(spec),
+        method=spec.method,
+        **estimates(design, objective, found, inference),
+        **provenance(data),
+    )
+    require_finite(result, spec.df)
+    return result
+
+
+def coding_of(design: Design) -> Array:
+    """(p, p): beta = coding gamma for coefficients gamma of the residual in units of `scale`."""
+    out: Array = design.scale * linalg.solve_triangular(design.R, np.eye(len(design.R)))
+    return out
+
+
+def beta_of(design: Design, found: Search) -> Array:
+    """Fixed effects (p,) as the user coded them."""
+    beta: Array = linalg.solve_triangular(design.R, design.gamma_ols + design.scale * found.evaluation.gamma)
+    return beta
+
+
+def estimates(
+    design: Design, objective: Objective, found: Search, inference: FixedInference
+) -> dict[str, Any]:
+    """Fields of a result that come from the estimation; raises Unfittable where the check fails."""
     ev = found.evaluation
-    coding = design.scale * linalg.solve_triangular(design.R, np.eye(ev.p))
-    beta = linalg.solve_triangular(design.R, design.gamma_ols + design.scale * ev.gamma)
-    sigma = design.scale * float(np.sqrt(ev.s2))
+    beta, sigma = beta_of(design, found), design.scale * float(np.sqrt(ev.s2))
     deviance = ev.deviance + design.deviance_shift(reml=objective.reml)
     factors = [
         change_coding(linalg.inv(level.R), Lambda)
         for level, Lambda in zip(design.levels, objective.factors(found.theta), strict=True)
     ]
-    inference = infer(objective, found, coding, spec, len(data.units[0]))
-    wald_se = np.sqrt(ev.s2 * np.diag(coding @ ev.C @ coding.T))
-    check = _disagreement(data, design, factors, objective.reml, GLS(beta, wald_se, sigma, deviance))
+    check = agreement(design, objective, found)
     n_parameters = len(beta) + objective.n_theta + 1
-    result = FitResult(
-        status="singular" if found.singular else "ok",
-        message="; ".join(_describe_singular(design, i, factors[i]) for i in found.singular),
-        outcome=spec.outcome,
-        formula=_formula(spec),
-        method=spec.method,
-        df_method=inference.method,
-        loglik=-deviance / 2,
-        deviance=deviance,
-        aic=deviance + 2 * n_parameters,
-        bic=deviance + float(np.log(len(data))) * n_parameters,
-        sigma=sigma,
-        fixed=_fixed_rows(design.names, beta, inference),
-        random=tuple(
-            _random_row(lv.term.group, lv.term.names, sigma * L)
-            for lv, L in zip(design.levels, factors, strict=True)
+    return {
+        "status": "singular" if found.singular else "ok",
+        "message": "; ".join(_describe_singular(design, i, factors[i]) for i in found.singular),
+        "df_method": inference.method,
+        "loglik": -deviance / 2,
+        "deviance": deviance,
+        "aic": deviance + 2 * n_parameters,
+        "bic": deviance + float(np.log(design.statistics.n_rows)) * n_parameters,
+        "sigma": sigma,
+        "fixed": _fixed_rows(design.names, beta, inference),
+        "random": tuple(
+            _random_row(level.term.group, level.term.names, sigma * L)
+            for level, L in zip(design.levels, factors, strict=True)
         ),
-        vcov_fixed=_rows(inference.cov),
-        theta=tuple(float(x) for x in objective.theta(factors)),
-        n=_counts(data),
-        convergence=Convergence(found.steps, found.decrease, found.smallest_curvature, check),
-        engine=ENGINE,
-        libraries=LIBRARIES,
-        fingerprint=data.fingerprint,
-        seconds=0.0,
-    )
-    _require_finite(result, spec)
-    return result
+        "vcov_fixed": _rows(inference.cov),
+        "theta": tuple(float(x) for x in objective.theta(factors, objective.psi(found.theta))),
+        "convergence": Convergence(found.steps, found.decrease, found.smallest_curvature, check),
+    }
 
 
-def _disagreement(data: LongData, design: Design, factors: list[Array], reml: bool, ours: GLS) -> float:
-    """Largest disagreement with dense GLS at the fitted variances; Unfittable if it is not negligible."""
-    try:
-        dense = dense_gls(data, design, [L @ L.T for L in factors], reml=reml)
-    except (linalg.LinAlgError, ValueError) as error:
-        raise Unfittable("not_converged", f"the check by dense least squares failed: {error}") from error
-    except MemoryError as error:
-        raise Unfittable(
-            "not_converged",
-            "a unit of the highest level has too many rows for the check by dense least squares",
-        ) from error
-    check = max(
-        abs(dense.deviance - ours.deviance) / max(1.0, abs(ours.deviance)),
-        abs(dense.sigma / ours.sigma - 1),
-        float(np.max(np.abs(dense.se / ours.se - 1))),
-        float(np.max(np.abs(dense.beta - ours.beta) / ours.se)),
+def no_estimates(reason: Unfittable) -> dict[str, Any]:
+    """Fields of a result without estimates."""
+    nothing = ("df_method", "loglik", "deviance", "aic", "bic", "sigma", "convergence")
+    empty = ("fixed", "random", "vcov_fixed", "theta")
+    return (
+        {"status": reason.status, "message": reason.message}
+        | dict.fromkeys(nothing)
+        | dict.fromkeys(empty, ())
     )
+
+
+def provenance(data: LongData | UnitSums) -> dict[str, Any]:
+    """Fields of a result that say what it rests on."""
+    units = {level.group: len(level) for level in data.units}
+    return {
+        "n": {"rows": data.n_rows, "dropped": data.n_dropped} | units,
+        "engine": ENGINE,
+        "libraries": LIBRARIES,
+        "fingerprint": data.fingerprint,
+        "seconds": 0.0,
+    }
+
+
+def agreement(design: Design, objective: Objective, found: Search) -> float:
+    """Largest disagreement with the second road; raises Unfittable if it is not negligible."""
+    check = disagreement(design, found.evaluation, objective.psi(found.theta))
     if not check < AGREEMENT:
         raise Unfittable(
             "not_converged",
-            f"dense least squares at the fitted variances disagrees by {check:.1e}: "
+            f"penalised least squares at the fitted variances disagrees by {check:.1e}: "
             "a predictor's origin or scale may be too far from its values",
         )
     return check
 
 
-def _require_finite(result: FitResult, spec: GrowthSpec) -> None:
+def require_finite(result: FitResult, df: str) -> None:
+    """Raises Unfittable if a number of the result is none."""
     numbers = [result.deviance, result.sigma, *result.theta]
     for row in result.fixed:
         numbers += [
@@ -171,17 +253,19 @@ def _require_finite(result: FitResult, spec: GrowthSpec) -> None:
     if not np.isfinite(np.array(numbers, dtype=float)).all():
         raise Unfittable(
             "not_converged",
-            f"{result.df_method} inference gave numbers that are not finite; df is {spec.df!r}",
+            f"{result.df_method} inference gave numbers that are not finite; df is {df!r}",
         )
 
 
 def _fixed_rows(names: tuple[str, ...], beta: Array, inference: FixedInference) -> tuple[FixedEffect, ...]:
+    """One row a fixed effect."""
     rows = []
-    for name, estimate, variance, df in zip(names, beta, np.diag(inference.cov), inference.df, strict=True):
+    dfs = inference.df(np.eye(len(beta)))
+    for name, value, variance, df in zip(names, beta, np.diag(inference.cov), dfs, strict=True):
         se = float(np.sqrt(variance))
-        t, p, lower, upper = t_test(float(estimate), se, float(df))
+        t, p, lower, upper = t_test(float(value), se, float(df))
         rows.append(
-            FixedEffect(name, float(estimate), se, None if np.isinf(df) else float(df), t, p, lower, upper)
+            FixedEffect(name, float(value), se, None if np.isinf(df) else float(df), t, p, lower, upper)
         )
     return tuple(rows)
 
@@ -211,33 +295,3 @@ def _formula(spec: GrowthSpec) -> str:
         for term in spec.random
     ]
     return f"{spec.outcome} ~ {' + '.join([spec.fixed, *random])}"
-
-
-def _counts(data: LongData) -> dict[str, int]:
-    return {"rows": len(data), "dropped": data.n_dropped} | {units.group: len(units) for units in data.units}
-
-
-def _unfitted(data: LongData, spec: GrowthSpec, reason: Unfittable) -> FitResult:
-    return FitResult(
-        status=reason.status,
-        message=reason.message,
-        outcome=spec.outcome,
-        formula=_formula(spec),
-        method=spec.method,
-        df_method=None,
-        loglik=None,
-        deviance=None,
-        aic=None,
-        bic=None,
-        sigma=None,
-        fixed=(),
-        random=(),
-        vcov_fixed=(),
-        theta=(),
-        n=_counts(data),
-        convergence=None,
-        engine=ENGINE,
-        libraries=LIBRARIES,
-        fingerprint=data.fingerprint,
-        seconds=0.0,
-    )

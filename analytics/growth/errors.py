@@ -26,7 +26,7 @@ class Unfittable(Exception):
     """Inside the engine: these data cannot support the model; `fit` turns it into a result with `status`."""
 
     def __init__(
-        self, status: Literal["not_converged", "no_variation", "insufficient_data"], message: str
+        self, status: Literal["not_converged", "no_variation", "insufficient_data", "timed_out"], message: str
     ) -> None:
         super().__init__(message)
         self.status = status

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import formulaic
@@ -78,6 +79,25 @@ def model_columns(
         raise SpecError(f"formula {expression!r} cannot be evaluated: {error}") from error
     names = tuple(re.sub(r"\s*\*\*\s*", "^", str(name)) for name in matrix.columns)
     return names, np.asarray(matrix, dtype=np.float64).reshape(len(frame), len(names))
+
+
+@lru_cache(maxsize=256)
+def simple_terms(expression: str) -> tuple[tuple[str, ...], ...] | None:
+    """The terms of a right-hand side that is made of products of plain columns; None of any other.
+
+    The intercept is the empty product.  Names and order are those of `model_columns`.
+    """
+    variables(expression)
+    try:
+        terms = [
+            [factor.expr for factor in term.factors]
+            for term in formulaic.Formula(expression.replace("^", "**"))
+        ]
+    except Exception as error:
+        raise SpecError(f"formula {expression!r} cannot be evaluated: {error}") from error
+    if not all(factor == "1" or is_name(factor) for term in terms for factor in term):
+        return None
+    return tuple(tuple(factor for factor in term if factor != "1") for term in terms)
 
 
 def split_terms(expression: str) -> tuple[str, ...]:

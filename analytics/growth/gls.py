@@ -1,66 +1,98 @@
-"""The check that a fit must pass: generalised least squares with the whole of V, block by block.
+"""The check that a fit must pass: a second road to likelihood and fixed effects at the fitted variances.
 
-A second road to the log-likelihood and the fixed effects at the fitted variances: from the rows as the user
-coded them, through dense Cholesky factors and an orthogonal decomposition, with none of the identities of
-`deviance`.
+From the sums, lme4's penalised least squares (Bates, Maechler, Bolker & Walker 2015, J Stat Softw 67(1), sec.
+5.4), spherical random effects b = Lambda v eliminated from the lowest level up:
+
+    [[Lambda'Z'Z Lambda + I, Lambda'Z'X], [., X'X]] = [[L L', ...], [.., R_X'R_X]],   log|V| = 2 log|L|
+
+with none of the triangular forms of `deviance`.  From the rows, what only the solution fulfils: with
+e = y - X beta - Z b (Henderson 1975, Biometrics 31, 423-447; V^-1(y - X beta) = R^-1e)
+
+    X'R^-1e = 0,   b_l = T_l Z_l'R^-1e at every level,   (y - X beta)'R^-1e = sigma^2 dof.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
 from scipy import linalg
 
+from . import blocks
 from .covariance import Array
-from .data import LongData
 from .design import Design
-from .deviance import LOG_2PI
+from .deviance import LOG_2PI, Evaluation
+from .errors import Unfittable
 
 
-@dataclass(frozen=True, eq=False)
-class GLS:
-    """Estimates at given variances: beta (p,), se (p,), sigma and the (RE)ML deviance, sigma profiled out."""
+def disagreement(design: Design, ev: Evaluation, psi: Array) -> float:
+    """Largest disagreement of the two roads: relative for likelihood, sigma and SEs, in SEs for the rest.
 
-    beta: Array
-    se: Array
-    sigma: float
-    deviance: float
-
-
-def dense_gls(data: LongData, design: Design, relative: list[Array], *, reml: bool) -> GLS:
-    """GLS with V = I + sum_l Z_l T_l Z_l', `relative` the T_l (q, q) of the design's levels over sigma^2.
-
-    Raises LinAlgError where V or X'V^-1X is not positive definite to working precision.
+    Raises Unfittable where the second road does not arrive.
     """
-    n, p = design.X.shape
-    # Lengths that differ by orders of magnitude would cost digits in the decomposition.
-    lengths = linalg.norm(design.X, axis=0)
-    low = np.repeat(np.arange(len(data.units[-1])), np.diff(data.units[-1].start, append=n))
-    white = np.empty((n, p + 1))
-    log_det = 0.0
-    bounds = np.append(data.units[0].start, n)
-    for begin, end in pairwise(bounds):
-        rows = slice(begin, end)
-        V = np.eye(end - begin)
-        for level, T in zip(design.levels, relative, strict=True):
-            together = True if level.is_high else low[rows, None] == low[None, rows]
-            V += (level.Z[rows] @ T @ level.Z[rows].T) * together
-        root = linalg.cholesky(V, lower=True)
-        log_det += 2 * float(np.log(np.diag(root)).sum())
-        block = np.column_stack([design.X[rows] / lengths, design.y[rows]])
-        white[rows] = linalg.solve_triangular(root, block, lower=True)
-    R = linalg.qr(white, mode="r")[0][: p + 1]
-    inverse = linalg.inv(R[:p, :p])
-    dof = n - (p if reml else 0)
-    s2 = float(R[p, p] ** 2) / dof
-    deviance = log_det + dof * (1 + LOG_2PI + float(np.log(s2)))
-    if reml:
-        deviance += 2 * float(np.log(np.abs(np.diag(R)[:p]) * lengths).sum())
-    return GLS(
-        beta=inverse @ R[:p, p] / lengths,
-        se=np.sqrt(s2) * linalg.norm(inverse, axis=1) / lengths,
-        sigma=float(np.sqrt(s2)),
-        deviance=deviance,
+    try:
+        by_sums = _penalised(design, ev)
+    except (linalg.LinAlgError, ValueError) as error:
+        raise Unfittable("not_converged", f"the check by penalised least squares failed: {error}") from error
+    return max(by_sums, _by_rows(design, ev, psi) if design.rows is not None else 0.0)
+
+
+def _penalised(design: Design, ev: Evaluation) -> float:
+    """Log-likelihood, sigma, SEs and gamma from the cross-products of the sums."""
+    statistics, reduced, p = design.statistics, ev.reduced, ev.p
+    low, high = ev.low[:, :, None], ev.high[:, :, None]
+    A = np.einsum("abn,cbn->acn", reduced.root, reduced.root)
+    b = np.einsum("abn,bn->an", reduced.root, reduced.beta)[:, None]
+    K = np.repeat(statistics.span, statistics.n_inside, axis=-1)
+    W = np.concatenate([blocks.mul(A, K), b], axis=1)
+    S = np.zeros((p + 1, p + 1))
+    S[:p, :p] = blocks.cross(K, W[:, :p])
+    S[:p, p] = S[p, :p] = np.tensordot(K, b[:, 0], axes=((0, 2), (0, 1)))
+    S[p, p] = reduced.within + float(np.vdot(reduced.beta, reduced.beta))
+
+    L = blocks.cholesky(_plus_one(blocks.tmul(low, blocks.mul(A, low))))
+    to_high = blocks.solve_lower(L, blocks.tmul(low, blocks.mul(A, high)))
+    to_fixed = blocks.solve_lower(L, blocks.tmul(low, W))
+    starts = statistics.high_start
+    own = blocks.tmul(high, blocks.mul(A, high)) - blocks.tmul(to_high, to_high)
+    L_high = blocks.cholesky(_plus_one(blocks.sums(own, starts)))
+    fixed = blocks.sums(blocks.tmul(high, W) - blocks.tmul(to_high, to_fixed), starts)
+    fixed = blocks.solve_lower(L_high, fixed)
+    S = S - blocks.cross(to_fixed, to_fixed) - blocks.cross(fixed, fixed)
+    log_det = reduced.log_det + sum(
+        2 * float(np.log(np.einsum("aan->an", factor)).sum()) for factor in (L, L_high)
+    )
+    R = linalg.cholesky(S[:p, :p])
+    gamma = linalg.cho_solve((R, False), S[:p, p])
+    s2 = float(S[p, p] - gamma @ S[:p, p]) / ev.dof
+    deviance = log_det + ev.dof * (1 + LOG_2PI + np.log(s2))
+    if ev.reml:
+        deviance += 2 * float(np.log(np.diag(R)).sum())
+    inverse = linalg.solve_triangular(R, np.eye(p))
+    se, ours = np.sqrt(s2) * linalg.norm(inverse, axis=1), np.sqrt(ev.s2 * np.diag(ev.C))
+    return max(
+        abs(float(deviance) - ev.deviance) / max(1.0, abs(ev.deviance)),
+        abs(float(np.sqrt(s2 / ev.s2)) - 1),
+        float(np.max(np.abs(se / ours - 1))),
+        float(np.max(np.abs(gamma - ev.gamma) / ours)),
+    )
+
+
+def _plus_one(M: Array) -> Array:
+    return M + np.eye(len(M))[:, :, None]
+
+
+def _by_rows(design: Design, ev: Evaluation, psi: Array) -> float:
+    """How far the residuals of the rows are from Henderson's conditions."""
+    statistics, p = design.statistics, ev.p
+    assert design.rows is not None
+    inside = statistics.n_inside
+    b = (ev.low @ ev.low.T) @ ev.s + np.repeat((ev.high @ ev.high.T) @ ev.F_high[:, p], inside, axis=-1)
+    fixed = np.einsum("upk,p->uk", statistics.span, design.gamma_ols / design.scale + ev.gamma)
+    Ue, ee = design.rows.residual_sums(design.scale * (b + np.repeat(fixed, inside, axis=-1)), psi)
+    Ue, ee = Ue / design.scale, ee / design.scale**2
+    of_X = np.einsum("upk,uk->p", statistics.span, blocks.sums(Ue, statistics.high_start))
+    lengths = np.sqrt(np.einsum("abn,abn->an", ev.reduced.root, ev.reduced.root)) + 1.0
+    return max(
+        float(np.max(np.abs(ev.C @ of_X) / np.sqrt(ev.s2 * np.diag(ev.C)))),
+        float(np.max(np.abs(Ue - ev.s) / lengths) / np.sqrt(ev.s2)),
+        abs((ee + float(np.vdot(b, Ue))) / (ev.s2 * ev.dof) - 1),
     )

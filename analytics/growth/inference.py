@@ -23,10 +23,11 @@ import numpy as np
 from scipy import linalg, special
 
 from .covariance import Array
-from .deviance import Objective
 from .errors import Unfittable
+from .objective import Objective
 from .optimize import Search
-from .spec import GrowthSpec
+from .residual import Paired, Pattern
+from .spec import DfChoice
 
 DfMethod = Literal["satterthwaite", "kenward-roger", "wald"]
 LEVEL = 0.95
@@ -34,37 +35,83 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class FixedInference:
-    """Covariance (p, p) and df (p,) of the fixed effects in the user's coding; df are inf for Wald."""
+    """Tests of fixed effects at one minimum, in the user's coding.
 
-    cov: Array
-    df: Array
+    `cov` (p, p): covariance of the fixed effects, adjusted for Kenward-Roger.  `coding` (p, p) takes working
+    coefficients to the user's: beta = coding gamma.
+    """
+
     method: DfMethod
+    cov: Array
+    coding: Array
+    found: Search
+    adjustment: KenwardRoger | None
+
+    def df(self, L: Array) -> Array:
+        """Degrees of freedom (n,) of the contrasts L beta, L (n, p), one by one; inf for Wald."""
+        working = L @ self.coding
+        if self.method == "wald":
+            return np.full(len(L), np.inf)
+        if self.adjustment is not None:
+            return _df_kenward_roger(self.adjustment, working)
+        return _df_satterthwaite(self.found, working)
+
+    def f_test(self, L: Array, beta: Array) -> FTest:
+        """Test of L beta = 0 for q contrasts at once, L (q, p) of full rank."""
+        q, estimate = len(L), L @ beta
+        cov = L @ self.cov @ L.T
+        scale, df = 1.0, np.inf
+        if self.adjustment is not None:
+            scale, df = _several_kenward_roger(self.adjustment, L @ self.coding)
+        elif self.method == "satterthwaite":
+            df = self._several_satterthwaite(L, cov)
+        F = scale * float(estimate @ linalg.solve(cov, estimate, assume_a="pos")) / q
+        p = float(special.chdtrc(q, q * F) if np.isinf(df) else special.fdtrc(q, df, F))
+        return FTest(F, q, None if np.isinf(df) else float(df), p)
+
+    def _several_satterthwaite(self, L: Array, cov: Array) -> float:
+        """Fai & Cornelius (1996, J Stat Comput Simul 54, 363-378): df from those of independent contrasts."""
+        _, U = linalg.eigh(cov)
+        each = self.df(U.T @ L)
+        if len(L) == 1:
+            return float(each[0])
+        used = each[each > 2]
+        E = float((used / (used - 2)).sum())
+        return 2 * E / (E - len(L)) if len(L) < E else 0.0
+
+
+@dataclass(frozen=True)
+class FTest:
+    """F, its degrees of freedom (`df` None for the chi-square of a Wald test, divided by `q`), and p."""
+
+    F: float
+    q: int
+    df: float | None
+    p: float
 
 
 def infer(
-    objective: Objective, found: Search, coding: Array, spec: GrowthSpec, n_high: int
+    objective: Objective, found: Search, coding: Array, choice: DfChoice, n_high: int
 ) -> FixedInference:
     """Inference at a minimum.
 
-    `coding` (p, p) takes working coefficients to the user's: beta = coding gamma.  `n_high`: units at the
-    highest level, which decides `df="auto"`.  With very few units an adjusted variance may come out negative:
-    `auto` then goes on to the next method, and a method asked for by name raises Unfittable.
+    `n_high`: units at the highest level, which decides `auto`.  With very few units an adjusted variance may
+    come out negative: `auto` then goes on to the next method, and one asked for by name raises Unfittable.
     """
     methods: tuple[DfMethod, ...]
-    if spec.df != "auto":
-        methods = (spec.df,)
-    elif spec.method == "reml" and n_high < 100:
+    if choice != "auto":
+        methods = (choice,)
+    elif objective.reml and n_high < 100:
         methods = ("kenward-roger", "satterthwaite")
     else:
         methods = ("satterthwaite",)
     for method in methods:
-        if method == "kenward-roger":
-            cov, df = _kenward_roger(objective, found, coding)
-        else:
-            cov = found.evaluation.s2 * coding @ found.evaluation.C @ coding.T
-            df = _satterthwaite(found, coding) if method == "satterthwaite" else np.full(len(cov), np.inf)
-        if np.isfinite(cov).all() and (np.diag(cov) > 0).all() and (df > 0).all():
-            return FixedInference(cov, df, method)
+        adjustment = kenward_roger(objective, found) if method == "kenward-roger" else None
+        C = found.evaluation.C if adjustment is None else adjustment.adjusted
+        cov = found.evaluation.s2 * coding @ C @ coding.T
+        inference = FixedInference(method, (cov + cov.T) / 2, coding, found, adjustment)
+        if np.isfinite(cov).all() and (np.diag(cov) > 0).all() and (inference.df(np.eye(len(cov))) > 0).all():
+            return inference
     raise Unfittable("insufficient_data", f"too few units for {methods[-1]} degrees of freedom")
 
 
@@ -79,7 +126,8 @@ def t_test(estimate: float, se: float, df: float) -> tuple[float, float, float, 
     return t, 2 * tail, estimate - half, estimate + half
 
 
-def _satterthwaite(found: Search, coding: Array) -> Array:
+def _information(found: Search) -> Array:
+    """A (m + 1, m + 1), the asymptotic covariance of (theta, sigma)."""
     ev, der = found.evaluation, found.derivatives
     H = np.block(
         [
@@ -90,56 +138,101 @@ def _satterthwaite(found: Search, coding: Array) -> Array:
     w, U = linalg.eigh(H)
     # On the edge of the parameter space H has directions without information; lmerTest leaves them out too.
     informed = w > 1e-8 * w.max()
-    A = 2 * (U[:, informed] / w[informed]) @ U[:, informed].T
-    lC = coding @ ev.C
-    v = np.einsum("ip,ip->i", lC, coding)
-    gradient = np.column_stack(
-        [ev.s2 * np.einsum("ip,tpq,iq->it", lC, der.Y, lC, optimize=True), 2 * np.sqrt(ev.s2) * v]
-    )
+    A: Array = 2 * (U[:, informed] / w[informed]) @ U[:, informed].T
+    return A
+
+
+def _df_satterthwaite(found: Search, L: Array) -> Array:
+    ev, der, A = found.evaluation, found.derivatives, _information(found)
+    LC = L @ ev.C
+    v = np.einsum("ip,ip->i", LC, L)
+    gradient = np.column_stack([ev.s2 * np.einsum("tip,ip->it", LC @ der.Y, LC), 2 * np.sqrt(ev.s2) * v])
     df: Array = 2 * (ev.s2 * v) ** 2 / np.einsum("it,ts,is->i", gradient, A, gradient)
     return df
 
 
-def _kenward_roger(objective: Objective, found: Search, coding: Array) -> tuple[Array, Array]:
-    """Adjusted covariance and df, on the scale s2 = 1, with V = I + sum_a T_a E_a linear in its parameters.
+@dataclass(frozen=True, eq=False)
+class KenwardRoger:
+    """What Kenward and Roger's method needs, on the scale s2 = 1 and in the working coding.
 
-    What concerns the residual variance, E_0 = I = V - sum_a T_a E_a, follows from the rest: P V P = P.
+    `Phi` (p, p) = C, `adjusted` (p, p) = Phi_A / s2, `Y` (m + 1, p, p) = P_a, `W` (m + 1, m + 1).  V is
+    linear in its m + 1 parameters: the elements of every T, those of R, and the variance all are relative to.
+    """
+
+    Phi: Array
+    adjusted: Array
+    Y: Array
+    W: Array
+
+
+def kenward_roger(objective: Objective, found: Search) -> KenwardRoger:
+    """The pieces at a minimum of the REML deviance.
+
+    What concerns the residual variance, E_0 = V - sum_a T_a E_a, follows from the rest: P V P = P.
     """
     ev, p = found.evaluation, found.evaluation.p
     units = [level.shape.unit_covariances() for level in objective.levels]
     factors = objective.factors(found.theta)
-    T = np.array(
-        [
-            (Lambda @ Lambda.T)[cell]
-            for level, Lambda in zip(objective.levels, factors, strict=True)
-            for cell in level.shape.cells
-        ]
-    )
-    mo = objective.in_order(ev, units)
+    T = [
+        float((Lambda @ Lambda.T)[cell])
+        for level, Lambda in zip(objective.levels, factors, strict=True)
+        for cell in level.shape.cells
+    ]
+    patterns: list[Pattern] = []
+    if isinstance(objective.residual, Paired):
+        patterns, values = objective.residual.linear(objective.psi(found.theta))
+        T += values.tolist()
+    parameters = np.array(T)
+    curvature, order = objective.curvature(found.theta, ev, units, patterns)
+    mo = curvature.moments.reordered(order)
     gradients = objective.covariance_gradients(ev)
     slopes = [float(np.sum(G * E)) for G, Es in zip(gradients, units, strict=True) for E in Es]
-    trace_PE = np.array(slopes) + mo.Y[:, p, p] / ev.s2
+    if curvature.residual is not None:
+        slopes += curvature.residual.slopes.tolist()
+    trace_PE = np.array(slopes) + mo.q / ev.s2
     m = len(T)
     K = np.zeros((m + 1, m + 1))
-    K[:m, :m] = mo.trace_P(ev.C)
-    K[:m, m] = K[m, :m] = trace_PE - K[:m, :m] @ T
-    K[m, m] = ev.dof - T @ trace_PE - T @ K[:m, m]
+    K[:m, :m] = mo.trace
+    K[:m, m] = K[m, :m] = trace_PE - K[:m, :m] @ parameters
+    K[m, m] = ev.dof - parameters @ trace_PE - parameters @ K[:m, m]
 
     Y = np.zeros((m + 1, p, p))
-    Y[:m] = mo.Y[:, :p, :p]
-    Y[m] = linalg.inv(ev.C) - np.tensordot(T, Y[:m], axes=1)
+    Y[:m] = mo.Y
+    Y[m] = linalg.inv(ev.C) - np.tensordot(parameters, Y[:m], axes=1)
     Q = np.zeros((m + 1, m + 1, p, p))
-    Q[:m, :m] = mo.YY[:, :, :p, :p]
-    Q[:m, m] = Y[:m] - np.einsum("b,abpq->apq", T, Q[:m, :m])
+    Q[:m, :m] = curvature.products()[np.ix_(order, order)]
+    Q[:m, m] = Y[:m] - np.einsum("b,abpq->apq", parameters, Q[:m, :m])
     Q[m, :m] = Q[:m, m].transpose(0, 2, 1)
-    Q[m, m] = Y[m] - np.einsum("b,bpq->pq", T, Q[:m, m])
+    Q[m, m] = Y[m] - np.einsum("b,bpq->pq", parameters, Q[:m, m])
 
-    W = 2 * linalg.pinvh(K)
+    W: Array = 2 * np.asarray(linalg.pinvh(K, rtol=1e-10), dtype=np.float64)
     C = ev.C
-    middle = np.einsum("ab,abpq->pq", W, Q) - np.einsum("ab,apr,rs,bsq->pq", W, Y, C, Y, optimize=True)
-    cov = ev.s2 * coding @ (C + C @ (middle + middle.T) @ C) @ coding.T
-    lC = coding @ C
-    lCYCl = np.einsum("ip,apq,iq->ia", lC, Y, lC, optimize=True)
-    v = np.einsum("ip,ip->i", lC, coding)
-    df: Array = 2 * v**2 / np.einsum("ia,ab,ib->i", lCYCl, W, lCYCl)
-    return (cov + cov.T) / 2, df
+    middle = np.einsum("ab,abpq->pq", W, Q) - np.einsum("apr,arq->pq", Y @ C, np.tensordot(W, Y, axes=1))
+    return KenwardRoger(C, C + C @ (middle + middle.T) @ C, Y, W)
+
+
+def _df_kenward_roger(kr: KenwardRoger, L: Array) -> Array:
+    LPhi = L @ kr.Phi
+    of_each = np.einsum("aip,ip->ia", LPhi @ kr.Y, LPhi)
+    v = np.einsum("ip,ip->i", LPhi, L)
+    df: Array = 2 * v**2 / np.einsum("ia,ab,ib->i", of_each, kr.W, of_each)
+    return df
+
+
+def _several_kenward_roger(kr: KenwardRoger, L: Array) -> tuple[float, float]:
+    """Scale of F and its denominator df for q contrasts (Kenward & Roger 1997, sec. 3.2)."""
+    q, Phi = len(L), kr.Phi
+    Theta = L.T @ linalg.solve(L @ Phi @ L.T, L, assume_a="pos")
+    of_each = (Theta @ Phi) @ kr.Y @ Phi
+    traces = np.einsum("app->a", of_each)
+    A1 = float(traces @ kr.W @ traces)
+    A2 = float(np.sum(kr.W * np.einsum("apq,bqp->ab", of_each, of_each)))
+    B = (A1 + 6 * A2) / (2 * q)
+    g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
+    below = 3 * q + 2 * (1 - g)
+    c1, c2, c3 = g / below, (q - g) / below, (q + 2 - g) / below
+    mean = 1 / (1 - A2 / q)
+    variance = (2 / q) * (1 + c1 * B) / ((1 - c2 * B) ** 2 * (1 - c3 * B))
+    ratio = variance / (2 * mean**2)
+    df = 4 + (q + 2) / (q * ratio - 1)
+    return df / (mean * (df - 2)), df

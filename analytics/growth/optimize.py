@@ -13,13 +13,16 @@ A singular result is tried again from other starts, and the best is kept.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
 
 from .covariance import Array, factor_of, lower_factor
-from .deviance import Derivatives, Evaluation, Objective
+from .deviance import Evaluation
+from .objective import Derivatives, Objective
 
 MAX_STEPS = 100
 CONVERGED = 1e-11
@@ -35,9 +38,9 @@ class Search:
     """Where the search ended.
 
     `decrease`: what a further Newton step promises, in deviance units.  `smallest_curvature`: smallest
-    eigenvalue of the Hessian relative to the largest.  `is_minimum`: no way down was found.  `ran_away`:
-    the residual variance went to zero beside the random effects.  `singular` names the levels whose
-    covariance matrix is singular.
+    eigenvalue of the Hessian relative to the largest.  `is_minimum`: no way down was found.  `timed_out`: the
+    deadline passed before.  `ran_away`: the residual variance went to zero beside the random effects.
+    `singular` names the levels whose covariance matrix is singular.
     """
 
     theta: Array
@@ -46,6 +49,7 @@ class Search:
     decrease: float
     smallest_curvature: float
     is_minimum: bool
+    timed_out: bool
     ran_away: bool
     steps: int
     singular: tuple[int, ...]
@@ -56,18 +60,19 @@ class Search:
         return self.is_minimum and self.decrease < ACCEPTABLE and self.smallest_curvature > -1e-6
 
 
-def search(objective: Objective, theta0: Array | None = None) -> Search | None:
+def search(
+    objective: Objective, theta0: Array | None = None, *, deadline: float | None = None
+) -> Search | None:
     """Best minimum found from theta0 or the first start, or from all where that is singular or no minimum.
 
-    None where the deviance does not exist at any start.
+    None where the deviance does not exist at any start.  `deadline`: when to stop, by `time.perf_counter`.
     """
     best: Search | None = None
-    starts = ([theta0] if theta0 is not None else []) + [_start(objective, sds) for sds in STARTS]
-    for start in starts:
-        found = _descend(objective, start)
+    for start in _starts(objective, theta0):
+        found = _descend(objective, start, deadline)
         if found is not None and (best is None or _rank(found) < _rank(best)):
             best = found
-        if best is not None and (best.ran_away or (best.converged and not best.singular)):
+        if best is not None and (best.ran_away or best.timed_out or (best.converged and not best.singular)):
             break
     return best
 
@@ -76,12 +81,19 @@ def _rank(found: Search) -> tuple[bool, float]:
     return not found.converged, found.evaluation.deviance
 
 
+def _starts(objective: Objective, theta0: Array | None) -> Iterator[Array]:
+    if theta0 is not None:
+        yield theta0
+    for sds in STARTS:
+        yield _start(objective, sds)
+
+
 def _start(objective: Objective, sds: tuple[tuple[float, float], tuple[float, float]]) -> Array:
     factors = []
     for level in objective.levels:
         first, others = sds[0] if level.is_high else sds[1]
         factors.append(np.diag([first] + [others] * (level.shape.q - 1)))
-    theta = objective.theta(factors)
+    theta = objective.theta(factors, objective.residual.start())
     for _ in range(2):
         theta = _em_step(objective, theta)
     return theta
@@ -98,63 +110,83 @@ def _em_step(objective: Objective, theta: Array) -> Array:
         T = Lambda @ Lambda.T
         T = T - T @ G @ T / level.n_units
         factors.append(factor_of(T if level.shape.correlated else np.diag(np.diag(T))))
-    return objective.theta(factors)
+    return objective.theta(factors, objective.psi(theta))
 
 
-def _descend(objective: Objective, theta: Array) -> Search | None:
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """A theta with what is known there."""
+
+    theta: Array
+    evaluation: Evaluation
+    derivatives: Derivatives
+
+
+def _point(objective: Objective, theta: Array) -> _Point | None:
+    ev = objective.evaluate(theta)
+    return None if ev is None else _Point(theta, ev, objective.derivatives(theta, ev))
+
+
+def _descend(objective: Objective, theta: Array, deadline: float | None) -> Search | None:
     steps = 0
     is_minimum = False
-    if objective.evaluate(theta) is None:
-        return None
-    while steps < MAX_STEPS and not is_minimum:
-        theta, taken = _newton(objective, theta, MAX_STEPS - steps)
+    point = _point(objective, theta)
+    while point is not None and steps < MAX_STEPS and not is_minimum and not _is_over(deadline):
+        point, taken = _newton(objective, point, MAX_STEPS - steps, deadline)
         steps += taken + 1
-        theta = _zero_if_negligible(objective, theta)
-        way_down = _way_down(objective, theta)
+        point = _zero_if_negligible(objective, point)
+        way_down = _way_down(objective, point)
         if way_down is None:
             is_minimum = True
         else:
-            theta = way_down
-    theta = _with_positive_diagonals(objective, theta)
-    ev = objective.evaluate(theta)
-    if ev is None:
+            point = _point(objective, way_down)
+    if point is None:
         return None
-    derivatives = objective.derivatives(theta, ev)
-    _, decrease, curvature = _newton_step(derivatives)
+    point = _with_positive_diagonals(objective, point) or point
+    _, decrease, curvature = _newton_step(point.derivatives)
+    factors = objective.factors(point.theta)
     return Search(
-        theta=theta,
-        evaluation=ev,
-        derivatives=derivatives,
+        theta=point.theta,
+        evaluation=point.evaluation,
+        derivatives=point.derivatives,
         decrease=decrease,
         smallest_curvature=curvature,
         is_minimum=is_minimum,
-        ran_away=bool(np.abs(theta).max() > RUNAWAY),
+        timed_out=not is_minimum and _is_over(deadline),
+        ran_away=bool(np.abs(point.theta).max() > RUNAWAY),
         steps=steps,
-        singular=tuple(i for i, Lambda in enumerate(objective.factors(theta)) if _is_singular(Lambda)),
+        singular=tuple(i for i, Lambda in enumerate(factors) if _is_singular(Lambda)),
     )
 
 
-def _newton(objective: Objective, theta: Array, max_steps: int) -> tuple[Array, int]:
+def _newton(
+    objective: Objective, point: _Point, max_steps: int, deadline: float | None
+) -> tuple[_Point, int]:
     """Newton steps until one promises less than CONVERGED, or none leads down."""
-    ev = objective.evaluate(theta)
     for taken in range(max_steps):
-        if ev is None or np.abs(theta).max() > RUNAWAY:
-            return theta, taken
-        step, decrease, _ = _newton_step(objective.derivatives(theta, ev))
+        theta, deviance = point.theta, point.evaluation.deviance
+        if np.abs(theta).max() > RUNAWAY or _is_over(deadline):
+            return point, taken
+        step, decrease, _ = _newton_step(point.derivatives)
         if decrease < CONVERGED:
-            return theta, taken
+            return point, taken
         length = 1.0
         while length > 1e-8:
             tried = objective.evaluate(theta + length * step)
             # Near the minimum rounding hides a decrease: a rise of its size is let pass.
-            allowed = ev.deviance - 2e-4 * length * decrease + 1e-13 * abs(ev.deviance)
+            allowed = deviance - 2e-4 * length * decrease + 1e-13 * abs(deviance)
             if tried is not None and tried.deviance <= allowed:
                 break
             length *= 0.35
         else:
-            return theta, taken
-        theta, ev = theta + length * step, tried
-    return theta, max_steps
+            return point, taken
+        theta = theta + length * step
+        point = _Point(theta, tried, objective.derivatives(theta, tried))
+    return point, max_steps
+
+
+def _is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.perf_counter() > deadline
 
 
 def _newton_step(derivatives: Derivatives) -> tuple[Array, float, float]:
@@ -168,41 +200,38 @@ def _newton_step(derivatives: Derivatives) -> tuple[Array, float, float]:
     return -U @ scaled, 0.5 * float(g @ scaled), float(w[0]) / largest
 
 
-def _way_down(objective: Objective, theta: Array) -> Array | None:
+def _way_down(objective: Objective, point: _Point) -> Array | None:
     """A theta of lower deviance, along a negative eigenvector of some level's d dev/dT; None at a minimum."""
-    ev = objective.evaluate(theta)
-    if ev is None:
-        return None
-    factors = objective.factors(theta)
-    gradients = objective.covariance_gradients(ev)
+    factors, psi = objective.factors(point.theta), objective.psi(point.theta)
+    deviance = point.evaluation.deviance
+    gradients = objective.covariance_gradients(point.evaluation)
     for i, (level, Lambda, G) in enumerate(zip(objective.levels, factors, gradients, strict=True)):
         w, U = linalg.eigh(G if level.shape.correlated else np.diag(np.diag(G)))
         if w[0] > -1e-9 * objective.statistics.n_rows:
             continue
         for size in 10.0 ** -np.arange(7):
             grown = factor_of(Lambda @ Lambda.T + size * np.outer(U[:, 0], U[:, 0]))
-            tried_theta = objective.theta([*factors[:i], grown, *factors[i + 1 :]])
+            tried_theta = objective.theta([*factors[:i], grown, *factors[i + 1 :]], psi)
             tried = objective.evaluate(tried_theta)
-            if tried is not None and tried.deviance < ev.deviance - 1e-8 - 1e-12 * abs(ev.deviance):
+            if tried is not None and tried.deviance < deviance - 1e-8 - 1e-12 * abs(deviance):
                 return tried_theta
     return None
 
 
-def _zero_if_negligible(objective: Objective, theta: Array) -> Array:
-    """theta with the small directions of each Lambda set to exact zeros where the deviance agrees."""
-    ev = objective.evaluate(theta)
-    if ev is None:
-        return theta
-    allowed = ev.deviance + 1e-9 + 1e-13 * abs(ev.deviance)
+def _zero_if_negligible(objective: Objective, point: _Point) -> _Point:
+    """The point with small directions of each Lambda set to exact zeros where the deviance agrees."""
+    theta, psi = point.theta, objective.psi(point.theta)
+    deviance = point.evaluation.deviance
+    allowed = deviance + 1e-9 + 1e-13 * abs(deviance)
     for i, level in enumerate(objective.levels):
         factors = objective.factors(theta)
         for smaller in _smaller_ranks(factors[i], correlated=level.shape.correlated):
-            tried_theta = objective.theta([*factors[:i], smaller, *factors[i + 1 :]])
+            tried_theta = objective.theta([*factors[:i], smaller, *factors[i + 1 :]], psi)
             tried = objective.evaluate(tried_theta)
             if tried is not None and tried.deviance <= allowed:
                 theta = tried_theta
                 break
-    return theta
+    return point if theta is point.theta else _point(objective, theta) or point
 
 
 def _smaller_ranks(Lambda: Array, *, correlated: bool) -> list[Array]:
@@ -225,6 +254,10 @@ def _is_singular(Lambda: Array) -> bool:
     return bool(linalg.svdvals(Lambda)[-1] < 1e-4)
 
 
-def _with_positive_diagonals(objective: Objective, theta: Array) -> Array:
+def _with_positive_diagonals(objective: Objective, point: _Point) -> _Point | None:
     """The same T with each diagonal element of Lambda >= 0."""
-    return objective.theta([L * np.where(np.diag(L) < 0, -1.0, 1.0) for L in objective.factors(theta)])
+    factors = objective.factors(point.theta)
+    if all((np.diag(L) >= 0).all() for L in factors):
+        return point
+    flipped = [L * np.where(np.diag(L) < 0, -1.0, 1.0) for L in factors]
+    return _point(objective, objective.theta(flipped, objective.psi(point.theta)))

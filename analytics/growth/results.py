@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-ENGINE = "analytics.growth 1.0.0"
+ENGINE = "analytics.growth 2.0.0"
 
-Status = Literal["ok", "singular", "not_converged", "no_variation", "insufficient_data"]
+Status = Literal["ok", "singular", "not_converged", "no_variation", "insufficient_data", "timed_out"]
 FITTED: tuple[Status, ...] = ("ok", "singular")
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -61,11 +61,11 @@ class FitResult:
     """A fitted growth model, or the reason why there is none.
 
     `status` is `ok`; `singular` (fitted, a covariance matrix is on its boundary); or, without any number,
-    `not_converged`, `no_variation` or `insufficient_data`; `message` says why.  `loglik` is lme4's logLik
-    (for REML, REML criterion / -2), `deviance` -2 times that.  `vcov_fixed` is the covariance that the SEs
-    come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of the spec's
-    terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.  `seconds`: time
-    of the fit.
+    `not_converged`, `timed_out`, `no_variation` or `insufficient_data`; `message` says why.  `loglik` is
+    lme4's logLik (for REML, REML criterion / -2), `deviance` -2 times that.  `vcov_fixed` is the covariance
+    that the SEs come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of the
+    spec's terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.  `seconds`:
+    time of the fit.
     """
 
     status: Status
@@ -113,6 +113,77 @@ class FitResult:
         fields["theta"] = _tuples(fields["theta"])
         fields["convergence"] = None if convergence is None else Convergence(**convergence)
         return cls(**fields)
+
+
+@dataclass(frozen=True)
+class PairedResidual:
+    """Residuals of two raters of a session: SD of each, by the rater's name, and their correlation."""
+
+    sd: Mapping[str, float]
+    rho: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A predictor's effect on the first rater minus that on the second; `effect` is `level` or `growth`.
+
+    `p_holm` and `p_bh`: adjusted over all contrasts of the result.
+    """
+
+    predictor: str
+    effect: str
+    estimate: float
+    se: float
+    df: float | None
+    t: float
+    p: float
+    p_holm: float
+    p_bh: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class DifferenceTest:
+    """Level and growth of one predictor at once: no difference between the raters.
+
+    `F` with (`q`, `df`) degrees of freedom (`df` None: chi-square / q); `lr` and `lr_p`: likelihood ratio of
+    fits by ML and its chi-square p with `q` df, None where it was not asked for or a fit failed.
+    """
+
+    predictor: str
+    F: float
+    q: int
+    df: float | None
+    p: float
+    lr: float | None
+    lr_p: float | None
+
+
+@dataclass(frozen=True)
+class JointResult(FitResult):
+    """A fitted joint model of two raters, or the reason why there is none.
+
+    As FitResult; `sigma` is the residual SD of the first rater.  Random coefficients and fixed effects are
+    named by rater: `P`, `P:time`, `P:x`, `P:time:x`.
+    """
+
+    residual: PairedResidual | None
+    contrasts: tuple[Contrast, ...]
+    tests: tuple[DifferenceTest, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The result that `to_dict` was made from; raises KeyError if a field is missing."""
+        residual = values["residual"]
+        return super().from_dict(
+            {
+                **values,
+                "residual": None if residual is None else PairedResidual(**residual),
+                "contrasts": tuple(Contrast(**row) for row in values["contrasts"]),
+                "tests": tuple(DifferenceTest(**row) for row in values["tests"]),
+            }
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,8 @@ import pandas as pd
 from analytics.growth import GrowthSpec, LongData
 from analytics.growth.covariance import change_coding
 from analytics.growth.design import build_design
-from analytics.growth.deviance import Evaluation, Objective
+from analytics.growth.deviance import Evaluation
+from analytics.growth.objective import Objective
 
 REFERENCE = Path(__file__).parent / "reference"
 

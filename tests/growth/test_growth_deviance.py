@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analytics.growth import GrowthSpec, LongData
-from analytics.growth.gls import dense_gls
+from analytics.growth.gls import disagreement
 from tests.growth.dense import Problem, frame, models, simulated, spec_of
 
 TWO_LEVELS = ["1 + time | therapist", "1 + time | therapist:patient"]
@@ -55,17 +55,24 @@ def test_fast_deviance_is_that_of_the_whole_covariance_matrix(method, factors):
     assert problem.deviance(factors) == pytest.approx(twin.deviance, rel=1e-10)
 
 
+@pytest.mark.parametrize("method", ["reml", "ml"])
 @pytest.mark.parametrize("factors", FACTORS.values(), ids=FACTORS)
-def test_check_by_dense_blocks_is_that_of_the_whole_covariance_matrix(factors):
-    problem = cohort(method="reml")
+def test_fixed_effects_are_those_of_the_whole_covariance_matrix_and_pass_the_check(method, factors):
+    problem = cohort(method=method)
     factors = [np.array(L) for L in factors]
-    twin = problem.dense(factors, growth_columns(problem))
-    check = dense_gls(problem.data, problem.design, [L @ L.T for L in factors], reml=True)
+    twin, ev, design = (
+        problem.dense(factors, growth_columns(problem)),
+        problem.evaluate(factors),
+        problem.design,
+    )
+    coding = np.linalg.inv(design.R)
 
-    assert check.deviance == pytest.approx(twin.deviance, rel=1e-10)
-    assert check.sigma == pytest.approx(twin.sigma, rel=1e-9)
-    np.testing.assert_allclose(check.beta, twin.beta, rtol=1e-8)
-    np.testing.assert_allclose(check.se, np.sqrt(np.diag(twin.cov)), rtol=1e-8)
+    np.testing.assert_allclose(coding @ (design.gamma_ols + design.scale * ev.gamma), twin.beta, rtol=1e-8)
+    np.testing.assert_allclose(
+        design.scale**2 * ev.s2 * coding @ ev.C @ coding.T, twin.cov, rtol=1e-7, atol=1e-12
+    )
+    assert design.scale * np.sqrt(ev.s2) == pytest.approx(twin.sigma, rel=1e-9)
+    assert disagreement(design, ev, np.zeros(0)) < 1e-9
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from analytics.growth import FitResult, GrowthSpec, LongData, SpecError, fit
 from analytics.growth import engine as engine_module
-from analytics.growth.deviance import Objective
+from analytics.growth.objective import Objective
 from analytics.growth.optimize import search
+from analytics.growth.residual import Independent
 from tests.growth.dense import Problem, frame, models, simulated, spec_of
 
 FITS = [
@@ -257,8 +258,12 @@ def test_order_of_rows_and_kind_of_labels_change_nothing(kind):
     one, other = LongData.from_columns(columns, spec), LongData.from_columns(shuffled, spec)
 
     assert one.fingerprint == other.fingerprint
-    first, second = (dataclasses.replace(fit(data, spec), seconds=0.0) for data in (one, other))
-    assert first == second
+    assert one.units[0].labels == other.units[0].labels
+    first, second = (fit(data, spec) for data in (one, other))
+    assert first.n == second.n
+    assert second.loglik == pytest.approx(first.loglik, rel=1e-13)
+    np.testing.assert_allclose(second.theta, first.theta, rtol=1e-9)
+    np.testing.assert_allclose(second.vcov_fixed, first.vcov_fixed, rtol=1e-9)
 
 
 def test_fingerprint_tells_changed_data_apart():
@@ -279,16 +284,27 @@ def test_result_goes_through_json_without_loss(key):
     assert FitResult.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
 
 
-def test_fit_that_dense_least_squares_contradicts_gives_no_numbers(monkeypatch):
-    spec = spec_of(models("sleepstudy")["slope"]["formula"])
-    data = LongData.from_columns(frame("sleepstudy"), spec)
-    true_check = engine_module.dense_gls
-
-    def contradicted(*args, **kwargs):
-        checked = true_check(*args, **kwargs)
-        return dataclasses.replace(checked, beta=checked.beta + 1e-5 * checked.se)
-
-    monkeypatch.setattr(engine_module, "dense_gls", contradicted)
+@pytest.mark.parametrize(
+    "falsified",
+    [
+        lambda ev: {"deviance": ev.deviance * (1 + 1e-5)},
+        lambda ev: {"gamma": ev.gamma + 1e-5 * np.sqrt(ev.s2 * np.diag(ev.C))},
+        lambda ev: {"C": ev.C * (1 + 1e-5)},
+        lambda ev: {"s2": ev.s2 * (1 + 1e-5)},
+        lambda ev: {"F_high": ev.F_high * (1 + 1e-5)},
+        lambda ev: {"b": ev.b * (1 + 1e-5)},
+    ],
+    ids=["deviance", "gamma", "C", "s2", "high residual", "low residual"],
+)
+def test_fit_that_the_second_road_contradicts_gives_no_numbers(monkeypatch, falsified):
+    spec = spec_of(models("cohort_s2")["wai_p_full"]["formula"])
+    data = LongData.from_columns(frame("cohort_s2"), spec)
+    true_check = engine_module.disagreement
+    monkeypatch.setattr(
+        engine_module,
+        "disagreement",
+        lambda design, ev, psi: true_check(design, dataclasses.replace(ev, **falsified(ev)), psi),
+    )
     result = fit(data, spec)
 
     assert result.status == "not_converged"
@@ -310,6 +326,8 @@ def test_objective_has_no_value_where_nothing_is_left_of_the_residual():
     spec = spec_of(models("sleepstudy")["slope"]["formula"])
     problem = Problem(LongData.from_columns(frame("sleepstudy"), spec), spec)
     stats = problem.design.statistics
-    empty = dataclasses.replace(stats, B=stats.B * 0, S=np.diag([*np.diag(stats.S)[:-1], 0.0]))
+    reduced = stats.residual.reduced
+    nothing = dataclasses.replace(reduced, beta=reduced.beta * 0, within=0.0)
+    empty = dataclasses.replace(stats, residual=Independent(nothing))
 
     assert Objective(empty, problem.design.levels, reml=True).evaluate(np.ones(3)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.growth import DataError, FitResult, GrowthSpec, LongData, RandomTerm, SpecError, fit
+from analytics.growth import DataError, FitResult, GrowthSpec, LongData, RandomTerm, SpecError, fit, inference
 from tests.growth.dense import simulated
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -270,10 +271,15 @@ def test_tiny_cohorts_give_finite_numbers_or_a_status(seed, method):
         assert result.message
 
 
-def test_negative_adjusted_variance_of_kenward_roger_is_not_shown():
-    columns = simulated(10, n_therapists=2, n_patients=2, times=(0.0, 1.0, 2.0))
-    by_name = fitted(columns, "y ~ time * x", df="kenward-roger")
-    auto = fitted(columns, "y ~ time * x")
+def test_negative_adjusted_variance_of_kenward_roger_is_not_shown(monkeypatch):
+    true_method = inference.kenward_roger
+
+    def negative(*args):
+        return dataclasses.replace(true_method(*args), adjusted=-np.eye(4))
+
+    monkeypatch.setattr(inference, "kenward_roger", negative)
+    by_name = fitted(simulated(10), "y ~ time * x", df="kenward-roger")
+    auto = fitted(simulated(10), "y ~ time * x")
 
     assert_no_numbers(by_name, "insufficient_data", "too few units for kenward-roger")
     assert auto.is_fitted

@@ -1,0 +1,479 @@
+"""The joint growth model of two raters of the same sessions.
+
+The ratings y of rater r (first, second) in session s of therapy j with therapist k, at time t:
+
+    y = x_r'beta_r + (u_r0 + u_r1 t) + (v_r0 + v_r1 t) + e_r
+    u_k = (u_10, u_11, u_20, u_21) ~ N(0, sigma^2 T_k),  v_j likewise,  (e_1, e_2) ~ N(0, sigma^2 R)
+
+with a 4 x 4 covariance at each level and, for the residuals of one session, R = [[1, rho w], [rho w, w^2]]
+(`residual.Paired`).  Each rater has every fixed effect: intercept, time, and each predictor's effect on level
+and on growth.  With covariances between raters at zero it is the two separate models.  The sums of a therapy
+that a fit needs are those of its sessions by pattern (both rated, one of them alone), so that cost is in the
+number of therapies.
+
+A predictor's effect on the first rater minus that on the second is a contrast of fixed effects, with the
+covariance of both: it asks whether what the raters see differs, which two separate fits cannot.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg, special
+
+from . import blocks
+from .basis import orthonormal
+from .columns import Column
+from .covariance import Array
+from .data import LongData
+from .design import Design, least_squares, levels_of, require_rows, span_of, triangle_of
+from .engine import beta_of, coding_of, converged, estimates, no_estimates, provenance, require_finite
+from .errors import DataError, SpecError, Unfittable
+from .formula import is_name
+from .inference import FixedInference, infer, t_test
+from .multiplicity import benjamini_hochberg, holm
+from .objective import Objective
+from .optimize import Search, search
+from .residual import Paired
+from .results import Contrast, DifferenceTest, JointResult, PairedResidual
+from .spec import DfChoice, GrowthSpec, Method, RandomTerm
+from .statistics import Statistics
+from .store import is_constant
+
+
+@dataclass(frozen=True)
+class JointSpec:
+    """The joint model of one outcome by two raters.
+
+    `levels`: grouping columns, the highest first; a lower label counts inside the higher unit.  `predictors`:
+    numeric columns, each with an effect on level and on growth of each rater.  `method` and `df` as in
+    GrowthSpec.  Raises SpecError when it cannot be a model.
+    """
+
+    outcome: str
+    rater: str
+    session: str
+    time: str
+    predictors: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ("therapist", "patient")
+    method: Method = "reml"
+    df: DfChoice = "auto"
+
+    def __post_init__(self) -> None:
+        names = (self.outcome, self.rater, self.session, self.time, *self.predictors, *self.levels)
+        for name in names:
+            if not is_name(name):
+                raise SpecError(f"{name!r} must be one column name")
+        # The session number may well be the time.
+        others = (self.outcome, self.rater, self.time, *self.predictors, *self.levels)
+        twice = sorted({name for name in others if others.count(name) > 1})
+        if twice or self.session in (self.outcome, self.rater, *self.levels):
+            raise SpecError(f"column {(twice or [self.session])[0]!r} is named for two things")
+        self.columns_spec()
+
+    def columns_spec(self) -> GrowthSpec:
+        """A spec of the columns that are needed, grouped as they are: what LongData reads."""
+        groups = [":".join(self.levels[: i + 1]) for i in range(len(self.levels))]
+        fixed = " + ".join(dict.fromkeys((self.time, self.rater, self.session, *self.predictors)))
+        random = tuple(RandomTerm(group, ("1", self.time)) for group in groups)
+        return GrowthSpec(self.outcome, fixed, random, self.method, self.df)
+
+
+def fit_joint(
+    columns: Mapping[str, ArrayLike] | pd.DataFrame,
+    spec: JointSpec,
+    *,
+    likelihood_ratio: bool = False,
+    seconds: float | None = None,
+) -> JointResult:
+    """Fit the joint model to long rows, one a rating; rows with a missing value in a used column are dropped.
+
+    `likelihood_ratio` adds the likelihood-ratio test of each predictor, at the cost of one more fit for each.
+    What the data cannot support is a status of the result.  Raises DataError, with column and row, for data
+    that are not ratings by two raters of sessions.
+    """
+    began = clock.perf_counter()
+    deadline = None if seconds is None else began + seconds
+    data = LongData.from_columns(columns, spec.columns_spec())
+    raters = rater_names(data, spec)
+    common: dict[str, Any] = {
+        "outcome": spec.outcome,
+        "formula": _formula(spec, raters),
+        "method": spec.method,
+    }
+    try:
+        sessions = _sessions(data, spec, raters)
+        design = _design(data, spec, raters, sessions)
+        objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
+        found = converged(search(objective, deadline=deadline), spec.outcome)
+        inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
+        fields = estimates(design, objective, found, inference)
+        ratios = _likelihood_ratios(data, spec, raters, sessions) if likelihood_ratio else {}
+        fields |= _of_both(design, objective, found, inference, spec, raters, ratios)
+    except Unfittable as reason:
+        fields = no_estimates(reason) | {"residual": None, "contrasts": (), "tests": ()}
+    result = JointResult(**common, **fields, **provenance(data))
+    if result.is_fitted:
+        require_finite(result, spec.df)
+    return replace(result, seconds=clock.perf_counter() - began)
+
+
+def rater_names(data: LongData, spec: JointSpec) -> tuple[str, str]:
+    """The two values of the rater column in alphabetical order; raises DataError if there are not two."""
+    column = data.columns[spec.rater]
+    names = sorted({_label(value) for value in pd.unique(column).tolist()})
+    if len(names) != 2 and len(data):
+        raise DataError(
+            f"column {spec.rater!r} must name two raters, not {len(names)} ({', '.join(names[:5])})",
+            column=spec.rater,
+        )
+    for name in names:
+        if not is_name(name):
+            raise DataError(
+                f"column {spec.rater!r}: {name!r} must be one word (letters, digits, _): it names effects",
+                column=spec.rater,
+            )
+    return (names[0], names[1]) if names else ("first", "second")
+
+
+def _label(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Ratings by session, sessions sorted by therapy: rows of the check and of the sums.
+
+    `functions` (v, S): orthonormal functions of the session, 1 first; `coding`: each function that the model
+    uses, by name, in them (v,).  `y` (2, S) the ratings, 0 where `rated` (2, S) says that there is none.
+    `start` (J,): first session of each therapy.  `weights`: predictors constant in a highest unit (K,).
+    """
+
+    functions: Array
+    coding: Mapping[str, Array]
+    weights: Mapping[str, Array]
+    y: Array
+    rated: NDArray[np.bool_]
+    start: NDArray[np.intp]
+
+    @property
+    def patterns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Sessions that both rated, the first alone, the second alone."""
+        first, second = self.rated
+        return first & second, first & ~second, ~first & second
+
+    def squares(self) -> Array:
+        """A of `residual.Paired`: (5, 2v, 2v, J)."""
+        v = len(self.functions)
+        A = np.zeros((5, 2 * v, 2 * v, len(self.start)))
+        products = self.functions[:, None] * self.functions[None]
+        both, first, second = (blocks.sums(products * pattern, self.start) for pattern in self.patterns)
+        A[0, :v, :v] = A[2, v:, v:] = A[1, :v, v:] = A[1, v:, :v] = both
+        A[3, :v, :v], A[4, v:, v:] = first, second
+        return A
+
+    def products(self, e: Array) -> tuple[Array, Array]:
+        """B (5, 2v, J) and S (5,) of `residual.Paired` for residuals e (2, S), 0 where there is no rating."""
+        v = len(self.functions)
+        B = np.zeros((5, 2 * v, len(self.start)))
+        both, first, second = self.patterns
+        of_first, of_second = (blocks.sums(self.functions * (one * both), self.start) for one in e)
+        B[0, :v] = B[1, v:] = of_first
+        B[1, :v] = B[2, v:] = of_second
+        B[3, :v] = blocks.sums(self.functions * (e[0] * first), self.start)
+        B[4, v:] = blocks.sums(self.functions * (e[1] * second), self.start)
+        S = [
+            e[0] ** 2 @ both,
+            2 * (e[0] * e[1]) @ both,
+            e[1] ** 2 @ both,
+            e[0] ** 2 @ first,
+            e[1] ** 2 @ second,
+        ]
+        return B, np.array(S)
+
+    def residuals(self, coefficients: Array) -> Array:
+        """y - U c (2, S) for coefficients c (2v, J) of each therapy."""
+        n_sessions = np.diff(self.start, append=self.y.shape[1])
+        c = np.repeat(coefficients.reshape(2, len(self.functions), -1), n_sessions, axis=-1)
+        out: Array = np.where(self.rated, self.y - np.einsum("rvs,vs->rs", c, self.functions), 0.0)
+        return out
+
+    def residual_sums(self, coefficients: Array, psi: Array) -> tuple[Array, float]:
+        """U_j'R^-1e_j (u, J) and e'R^-1e, for the check of a fit."""
+        B, S = self.products(self.residuals(coefficients))
+        weights = Paired.weights(Paired.inverse(psi))
+        return np.tensordot(weights, B, axes=1), float(weights @ S)
+
+
+def _sessions(data: LongData, spec: JointSpec, raters: tuple[str, str]) -> Sessions:
+    low = data.units[-1].start
+    unit = np.repeat(np.arange(len(low)), np.diff(low, append=len(data)))
+    of_second = np.array([_label(value) == raters[1] for value in data.columns[spec.rater].tolist()])
+    codes, uniques = pd.factorize(data.columns[spec.session])
+    keys, first_row, session = np.unique(
+        unit * max(len(uniques), 1) + codes, return_index=True, return_inverse=True
+    )
+    _require_one_rating(data, spec, session * 2 + of_second)
+    S = len(keys)
+    y, rated = np.zeros((2, S)), np.zeros((2, S), dtype=bool)
+    y[of_second.astype(int), session] = data.columns[spec.outcome]
+    rated[of_second.astype(int), session] = True
+    if not rated.all(axis=0).any():
+        raise Unfittable(
+            "insufficient_data",
+            f"no session was rated by both: check column {spec.session!r}, which pairs the ratings",
+        )
+    t = _of_session(data, spec.time, first_row, session)
+    rows, weights = {spec.time: t}, {}
+    for name in spec.predictors:
+        column = data.columns[name]
+        if column.dtype.kind != "f":
+            raise DataError(f"predictor {name!r} must be numeric", column=name)
+        if np.ptp(column) == 0:
+            raise Unfittable(
+                "no_variation", f"predictor {name!r} has the same value in all {len(data)} rows used"
+            )
+        if is_constant(column, data.units[0].start):
+            weights[name] = column[data.units[0].start]
+        else:
+            rows[name] = _of_session(data, name, first_row, session)
+            rows[f"{spec.time}:{name}"] = t * rows[name]
+    if np.ptp(t) == 0:
+        raise Unfittable(
+            "no_variation", f"column {spec.time!r} has the same value in all {len(data)} rows used"
+        )
+    M = np.column_stack(list(rows.values()))
+    centre = M.mean(axis=0)
+    Q, triangle, _ = orthonormal(M - centre, S)
+    coding = {"1": np.append(1.0, np.zeros(len(triangle)))}
+    coding |= {name: np.append(centre[i], triangle[:, i]) for i, name in enumerate(rows)}
+    functions = np.vstack([np.ones(S), Q.T])
+    start = np.searchsorted(keys, np.arange(len(low)) * max(len(uniques), 1))
+    return Sessions(functions, coding, weights, y, rated, start)
+
+
+def _require_one_rating(data: LongData, spec: JointSpec, place: NDArray[np.intp]) -> None:
+    _, first, count = np.unique(place, return_index=True, return_counts=True)
+    if len(count) and count.max() > 1:
+        doubled = np.flatnonzero(place == place[first[np.argmax(count)]])
+        rows = np.sort(data.row_numbers[doubled])[:2]
+        raise DataError(
+            f"column {spec.session!r}, row {rows[1]}: the same rater rated this session in row {rows[0]} too",
+            column=spec.session,
+            row=int(rows[1]),
+        )
+
+
+def _of_session(data: LongData, name: str, first_row: NDArray[np.intp], session: NDArray[np.intp]) -> Array:
+    """A column (S,) by session; raises DataError where the ratings of a session disagree in it."""
+    column = data.columns[name]
+    if column.dtype.kind != "f":
+        raise DataError(f"column {name!r} must be numeric", column=name)
+    values: Array = column[first_row]
+    astray = np.flatnonzero(column != values[session])
+    if len(astray):
+        row = int(data.row_numbers[astray].min())
+        raise DataError(
+            f"column {name!r}, row {row}: the two ratings of this session differ in it", column=name, row=row
+        )
+    return values
+
+
+def _names(spec: JointSpec, raters: tuple[str, str]) -> list[tuple[str, int, str, str | None]]:
+    """Term, rater, function of the session and weight, of each fixed effect."""
+    out: list[tuple[str, int, str, str | None]] = []
+    for r, rater in enumerate(raters):
+        out += [(rater, r, "1", None), (f"{rater}:{spec.time}", r, spec.time, None)]
+        out += [(f"{rater}:{name}", r, "1", name) for name in spec.predictors]
+        out += [(f"{rater}:{spec.time}:{name}", r, spec.time, name) for name in spec.predictors]
+    return out
+
+
+def _terms(spec: JointSpec, raters: tuple[str, str]) -> list[RandomTerm]:
+    own = tuple(name for rater in raters for name in (rater, f"{rater}:{spec.time}"))
+    return [RandomTerm(":".join(spec.levels[: i + 1]), own) for i in range(len(spec.levels))]
+
+
+def _columns(spec: JointSpec, raters: tuple[str, str], sessions: Sessions) -> list[Column]:
+    columns = []
+    for term, r, function, predictor in _names(spec, raters):
+        if predictor is None or predictor in sessions.weights:
+            coding, weight = sessions.coding[function], sessions.weights.get(predictor or "")
+        else:
+            coding, weight = (
+                sessions.coding[predictor if function == "1" else f"{function}:{predictor}"],
+                None,
+            )
+        columns.append(Column(term, np.kron(np.eye(2)[r], coding), weight))
+    return columns
+
+
+def _design(
+    data: LongData,
+    spec: JointSpec,
+    raters: tuple[str, str],
+    sessions: Sessions,
+    *,
+    shared: str | None = None,
+) -> Design:
+    """Design of the joint model; `shared` names a predictor that is to act on both raters alike."""
+    columns = _columns(spec, raters, sessions)
+    if shared is not None:
+        columns = _with_shared(columns, spec, raters, shared)
+    names = tuple(column.name for column in columns)
+    terms = _terms(spec, raters)
+    require_rows(data, terms)
+    low = data.units[-1].start
+    high_start = np.searchsorted(low, data.units[0].start) if len(data.units) == 2 else np.arange(len(low))
+    n_rows, span = len(data), span_of(columns, len(high_start))
+    A = sessions.squares()
+    root = blocks.root(A[0] + A[2] + A[3] + A[4])
+    B, _ = sessions.products(np.where(sessions.rated, sessions.y, 0.0))
+    beta = blocks.solve_lower(root, (B[0] + B[2] + B[3] + B[4])[:, None])[:, 0]
+    whole = blocks.root(blocks.sums(A[0] + A[2] + A[3] + A[4], high_start))
+    R = triangle_of(blocks.tmul(whole, span), n_rows, names)
+    span = np.ascontiguousarray(np.einsum("upk,pq->uqk", span, linalg.inv(R)))
+    gamma, _ = least_squares(root, beta, span, high_start, n_rows)
+    inside = np.diff(high_start, append=len(low))
+    fitted = np.repeat(np.einsum("upk,p->uk", span, gamma), inside, axis=-1)
+    e = sessions.residuals(fitted)
+    scale = float(np.sqrt(np.vdot(e, e) / n_rows))
+    if scale <= 1e-12 * float(np.sqrt(np.mean(data.columns[spec.outcome] ** 2))):
+        raise Unfittable("no_variation", f"outcome {spec.outcome!r} has no variation to explain")
+    B, S = sessions.products(e / scale)
+    both, first, second = (int(np.count_nonzero(pattern)) for pattern in sessions.patterns)
+    one, t = sessions.coding["1"], sessions.coding[spec.time]
+    own = np.column_stack([np.kron(np.eye(2)[r], column) for r in range(2) for column in (one, t)])
+    n_units = {units.group: len(units) for units in data.units}
+    return Design(
+        names=names,
+        R=R,
+        gamma_ols=gamma,
+        scale=scale,
+        levels=levels_of(terms, [own] * len(terms), data, n_units),
+        statistics=Statistics(Paired(A, B, S, both, first, second), span, high_start, len(low), n_rows),
+        rows=sessions,
+    )
+
+
+def _with_shared(
+    columns: list[Column], spec: JointSpec, raters: tuple[str, str], predictor: str
+) -> list[Column]:
+    """The columns with one effect of the predictor for both raters, on level and on growth."""
+    by_name = {column.name: column for column in columns}
+    out = {}
+    for column in columns:
+        rater, _, rest = column.name.partition(":")
+        if rest not in (predictor, f"{spec.time}:{predictor}"):
+            out[column.name] = column
+        elif rater == raters[0]:
+            other = by_name[f"{raters[1]}:{rest}"]
+            out[rest] = Column(rest, column.coding + other.coding, column.weight)
+    return list(out.values())
+
+
+def _of_both(
+    design: Design,
+    objective: Objective,
+    found: Search,
+    inference: FixedInference,
+    spec: JointSpec,
+    raters: tuple[str, str],
+    ratios: Mapping[str, tuple[float, float]],
+) -> dict[str, Any]:
+    """Residual covariance and tests of the difference between the raters."""
+    sigma = design.scale * float(np.sqrt(found.evaluation.s2))
+    log_ratio, z = objective.psi(found.theta)
+    residual = PairedResidual(
+        {raters[0]: sigma, raters[1]: sigma * float(np.exp(log_ratio))}, float(np.tanh(z))
+    )
+    beta, place = beta_of(design, found), {name: i for i, name in enumerate(design.names)}
+
+    def difference(rest: str) -> Array:
+        L = np.zeros(len(beta))
+        L[place[f"{raters[0]}:{rest}"]], L[place[f"{raters[1]}:{rest}"]] = 1.0, -1.0
+        return L
+
+    named = [
+        (predictor, effect, difference(predictor if effect == "level" else f"{spec.time}:{predictor}"))
+        for predictor in spec.predictors
+        for effect in ("level", "growth")
+    ]
+    tests = []
+    for predictor in spec.predictors:
+        L = np.array([row for name, _, row in named if name == predictor])
+        several = inference.f_test(L, beta)
+        lr, p = ratios.get(predictor, (None, None))
+        tests.append(DifferenceTest(predictor, several.F, several.q, several.df, several.p, lr, p))
+    return {"residual": residual, "contrasts": _contrasts(named, beta, inference), "tests": tuple(tests)}
+
+
+def _contrasts(
+    named: Sequence[tuple[str, str, Array]], beta: Array, inference: FixedInference
+) -> tuple[Contrast, ...]:
+    if not named:
+        return ()
+    L = np.array([row for *_, row in named])
+    estimates = L @ beta
+    ses = np.sqrt(np.einsum("ip,pq,iq->i", L, inference.cov, L))
+    dfs = inference.df(L)
+    each = [t_test(float(b), float(se), float(df)) for b, se, df in zip(estimates, ses, dfs, strict=True)]
+    p = [row[1] for row in each]
+    return tuple(
+        Contrast(
+            predictor=predictor,
+            effect=effect,
+            estimate=float(estimates[i]),
+            se=float(ses[i]),
+            df=None if np.isinf(dfs[i]) else float(dfs[i]),
+            t=each[i][0],
+            p=p[i],
+            p_holm=float(by_holm),
+            p_bh=float(by_bh),
+            lower=each[i][2],
+            upper=each[i][3],
+        )
+        for i, ((predictor, effect, _), by_holm, by_bh) in enumerate(
+            zip(named, holm(p), benjamini_hochberg(p), strict=True)
+        )
+    )
+
+
+def _likelihood_ratios(
+    data: LongData, spec: JointSpec, raters: tuple[str, str], sessions: Sessions
+) -> dict[str, tuple[float, float]]:
+    """Statistic and p of each predictor: ML with its effects on both raters free, and alike (2 df)."""
+    free = _ml_deviance(data, spec, raters, sessions, None)
+    ratios = {}
+    for predictor in spec.predictors:
+        alike = _ml_deviance(data, spec, raters, sessions, predictor)
+        if free is not None and alike is not None:
+            statistic = max(alike - free, 0.0)
+            ratios[predictor] = (statistic, float(special.chdtrc(2, statistic)))
+    return ratios
+
+
+def _ml_deviance(
+    data: LongData, spec: JointSpec, raters: tuple[str, str], sessions: Sessions, shared: str | None
+) -> float | None:
+    try:
+        design = _design(data, spec, raters, sessions, shared=shared)
+        objective = Objective(design.statistics, design.levels, reml=False)
+        found = converged(search(objective), spec.outcome)
+    except Unfittable:
+        return None
+    return found.evaluation.deviance + design.deviance_shift(reml=False)
+
+
+def _formula(spec: JointSpec, raters: tuple[str, str]) -> str:
+    """The model in words near lme4's."""
+    fixed = " + ".join(name for name, *_ in _names(spec, raters))
+    random = " + ".join(f"({' + '.join(term.columns)} | {term.group})" for term in _terms(spec, raters))
+    residual = f"residual({spec.rater} | {':'.join(spec.levels)}:{spec.session})"
+    return f"{spec.outcome} ~ 0 + {fixed} + {random} + {residual}"
