@@ -11,7 +11,7 @@ VAR ?= var
 PY := .venv/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
-.PHONY: help install install-dev demo demo-reset test lint bench lock browser
+.PHONY: help install install-dev demo demo-reset test lint bench validation lock browser
 
 help: ## this list
 	@echo "make TARGET, with one of:"
@@ -71,7 +71,11 @@ lint: install-dev ## style, format and types
 	@$(PY) -m mypy --no-error-summary
 
 bench: install-dev ## runs benchmarks/, one JSON object each
-	@shopt -s nullglob; for file in benchmarks/*.py; do PYTHONPATH=. $(PY) "$$file"; done
+	@for file in $(filter-out benchmarks/validation.py,$(wildcard benchmarks/*.py)); do \
+	  PYTHONPATH=. $(PY) "$$file"; done
+
+validation: install-dev ## coverage of the intervals in simulated studies; writes docs/validation.md (minutes)
+	@$(PY) -m benchmarks.validation
 
 lock: ## new requirements*.txt from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH." >&2; exit 1; }

@@ -7,9 +7,10 @@
 from .data import LongData
 from .engine import Estimate, estimate, fit
 from .errors import DataError, SpecError
+from .joint import fit_joint
 from .predict import Course, expected_course
-from .results import FitResult
-from .spec import GrowthSpec, RandomTerm
+from .results import FitResult, JointResult
+from .spec import GrowthSpec, JointSpec, RandomTerm
 from .store import UnitSums
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Estimate",
     "FitResult",
     "GrowthSpec",
+    "JointResult",
+    "JointSpec",
     "LongData",
     "RandomTerm",
     "SpecError",
@@ -25,4 +28,5 @@ __all__ = [
     "estimate",
     "expected_course",
     "fit",
+    "fit_joint",
 ]

@@ -96,15 +96,19 @@ class ResidualDirections:
         return [product(self.inverse, E, self.inverse) for E in self.patterns]
 
     @cached_property
+    def _forms(self) -> list[tuple[Array, Array, float]]:
+        return [self.forms(form) for form in self.sandwiches]
+
+    @property
     def A(self) -> list[Array]:
-        return [self.forms(form)[0] for form in self.sandwiches]
+        """Z_j'R^-1 E_a R^-1 Z_j (u, u, J)."""
+        return [A for A, _, _ in self._forms]
 
     @cached_property
     def n_raw(self) -> list[Array]:
         """Z_j'R^-1 E_a V^-1 e (u, J)."""
         c = self.coefficients
-        forms = [self.forms(form) for form in self.sandwiches]
-        return [B - np.einsum("abn,bn->an", A, c) for A, B, _ in forms]
+        return [B - np.einsum("abn,bn->an", A, c) for A, B, _ in self._forms]
 
     @cached_property
     def block(self) -> Array:
@@ -116,9 +120,9 @@ class ResidualDirections:
         """w'n_raw (m, u, J)."""
         return np.array([np.einsum("ban,bn->an", self.w, n) for n in self.n_raw])
 
-    def quadratic(self, form: Pattern) -> float:
-        """e'V^-1 R O R V^-1 e for the form O."""
-        A, B, S = self.forms(form)
+    def quadratic(self, form: tuple[Array, Array, float]) -> float:
+        """e'V^-1 R O R V^-1 e for Z'OZ, Z'Or and r'Or of a form O."""
+        A, B, S = form
         c = self.coefficients
         Ac = np.einsum("abn,bn->an", A, c)
         return S - 2 * float(np.vdot(c, B)) + float(np.vdot(c, Ac))
@@ -126,7 +130,7 @@ class ResidualDirections:
     @cached_property
     def q(self) -> Array:
         """q_a (m,)."""
-        return np.array([self.quadratic(form) for form in self.sandwiches])
+        return np.array([self.quadratic(form) for form in self._forms])
 
     @cached_property
     def around(self) -> Array:
@@ -145,11 +149,38 @@ class ResidualDirections:
         ]
         return np.array(traces) - self.q / self.ev.s2
 
-    def second(self, a: int, b: int) -> tuple[Array, Pattern]:
-        """Z_j'R^-1E_aR^-1E_bR^-1Z_j less what the lowest level takes (u, u, J), and the form itself."""
-        form = product(self.inverse, self.patterns[a], self.inverse, self.patterns[b], self.inverse)
-        inner = self.forms(form)[0] - blocks.mul(self.A[a], blocks.mul(self.taken, self.A[b]))
-        return (inner + inner.transpose(1, 0, 2)) / 2, form
+    @cached_property
+    def taken_A(self) -> list[Array]:
+        """T (I + A T)^-1 A_a (u, u, J)."""
+        return [blocks.mul(self.taken, A) for A in self.A]
+
+    def second(self, a: int, b: int) -> tuple[Array, Array, float]:
+        """Z'OZ, Z'Or and r'Or of the form O = R^-1 E_a R^-1 E_b R^-1, made symmetric."""
+        return self.forms(
+            product(self.inverse, self.patterns[a], self.inverse, self.patterns[b], self.inverse)
+        )
+
+    @cached_property
+    def pairs(self) -> tuple[Array, Array]:
+        """What the lowest units alone give to tr(P E_a P E_b) and to q_ab (m, m)."""
+        m = len(self.patterns)
+        trace, qq = np.zeros((m, m)), np.zeros((m, m))
+        removed = self.taken + self.around
+        for a in range(m):
+            around_A = blocks.mul(self.around, self.A[a])
+            for b in range(a, m):
+                form = self.second(a, b)
+                both = product(self.inverse, self.patterns[a], self.inverse, self.patterns[b])
+                PB = self.taken_A[b].transpose(1, 0, 2)
+                trace[a, b] = trace[b, a] = (
+                    self.parts.counted(both)
+                    - 2 * float(np.vdot(removed, form[0]))
+                    + float(np.vdot(self.taken_A[a], PB))
+                    + 2 * float(np.vdot(around_A, PB))
+                )
+                taken = np.einsum("abn,bn->an", self.taken, self.n_raw[b])
+                qq[a, b] = qq[b, a] = self.quadratic(form) - float(np.vdot(self.n_raw[a], taken))
+        return trace, qq
 
 
 class Curvature:
@@ -261,16 +292,7 @@ class Curvature:
         for r, block in enumerate(residual.block):
             seen = (block - 2 * blocks.mul(a_middle, block)).sum(axis=-1)
             trace[n_low + r, :n_low] = trace[:n_low, n_low + r] = np.einsum("aij,ij->a", self.low, seen)
-            for other in range(len(residual.patterns)):
-                inner, form = residual.second(r, other)
-                both = product(
-                    residual.inverse, residual.patterns[r], residual.inverse, residual.patterns[other]
-                )
-                trace[n_low + r, n_low + other] = (
-                    residual.parts.counted(both)
-                    - float(np.vdot(residual.taken, residual.forms(form)[0] + inner))
-                    - 2 * float(np.vdot(residual.around, inner))
-                )
+        trace[n_low : self.n_inner, n_low : self.n_inner] = residual.pairs[0]
 
     def _quadratics(self) -> Array:
         """e'V^-1 E_a V^-1 E_b V^-1 e."""
@@ -281,16 +303,10 @@ class Curvature:
         ss = s[:, None] * s[None]
         qq[:n_low, :n_low] = _pairs(self.low, blocks.outer_sum(ev.a, ss))
         if self.residual is not None:
-            residual = self.residual
-            for r, n in enumerate(residual.n):
+            for r, n in enumerate(self.residual.n):
                 seen = n @ s.T
                 qq[n_low + r, :n_low] = qq[:n_low, n_low + r] = np.einsum("aij,ij->a", self.low, seen)
-                for other in range(len(residual.patterns)):
-                    _, form = residual.second(r, other)
-                    taken = np.einsum("abn,bn->an", residual.taken, residual.n_raw[other])
-                    qq[n_low + r, n_low + other] = residual.quadratic(form) - float(
-                        np.vdot(residual.n_raw[r], taken)
-                    )
+            qq[n_low:n_inner, n_low:n_inner] = self.residual.pairs[1]
         Qn = np.einsum("abk,mbk->mak", ev.Q, self._n)
         qq[:n_inner, :n_inner] -= _flat(self._n) @ _flat(Qn).T
         Wn = np.einsum("bak,mbk->mak", ev.W, self._n)
@@ -334,8 +350,9 @@ class Curvature:
             inner = blocks.mul(np.einsum("ijn,jk->ikn", ev.a, self.low[a]), block)
         else:
             assert self.residual is not None
-            middle, _ = self.residual.second(a - self.n_low, b - self.n_low)
-            inner = blocks.tmul(self.residual.w, blocks.mul(middle, self.residual.w))
+            of_R, i, j = self.residual, a - self.n_low, b - self.n_low
+            middle = of_R.second(i, j)[0] - blocks.mul(of_R.A[i], of_R.taken_A[j])
+            inner = blocks.tmul(of_R.w, blocks.mul(middle, of_R.w))
         G = ev.G[:, :p]
         return blocks.cross(G, blocks.mul(blocks.sums(inner, ev.statistics.high_start), G))
 

@@ -7,6 +7,7 @@ they came; rows that are in order already, as a database gives them, are not mov
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,9 @@ class Units:
     @cached_property
     def labels(self) -> tuple[Label, ...]:
         """Label of each unit, one text per grouping column."""
-        columns = (names[codes].tolist() for names, codes in zip(self.names, self.codes, strict=True))
+        columns = (
+            map(str, names[codes].tolist()) for names, codes in zip(self.names, self.codes, strict=True)
+        )
         return tuple(zip(*columns, strict=True))
 
 
@@ -153,19 +156,24 @@ def _measure(name: str, column: pd.Series | NDArray[Any], *, must_be_number: boo
     else:
         if pd.api.types.is_complex_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
             raise DataError(f"column {name!r} holds {column.dtype} values, not numbers", column=name)
-        text = column.map(lambda value: None if isinstance(value, str) and not value.strip() else value)
-        numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        missing = text.isna().to_numpy()
-        not_numbers = np.flatnonzero(np.isnan(numbers) & ~missing)
-        if len(not_numbers) and not must_be_number and len(not_numbers) == np.count_nonzero(~missing):
-            return text.map(lambda value: None if pd.isna(value) else str(value)).to_numpy(dtype=object)
-        if len(not_numbers):
-            row = int(not_numbers[0])
+        codes, uniques = pd.factorize(column, use_na_sentinel=True)
+        values = pd.Series(
+            [None if isinstance(v, str) and not v.strip() else v for v in uniques.tolist()] + [None],
+            dtype=object,
+        )
+        each = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        is_text = np.isnan(each) & ~values.isna().to_numpy()
+        if is_text.any() and not must_be_number and is_text[~values.isna().to_numpy()].all():
+            texts = np.array([None if value is None else str(value) for value in values], dtype=object)
+            return texts[codes]
+        if is_text.any():
+            row = int(np.flatnonzero(is_text[codes])[0])
             raise DataError(
                 f"column {name!r}, row {row + 1}: {column.iloc[row]!r} is not a number",
                 column=name,
                 row=row + 1,
             )
+        numbers = each[codes]
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(np.flatnonzero(infinite)[0]) + 1
@@ -174,21 +182,26 @@ def _measure(name: str, column: pd.Series | NDArray[Any], *, must_be_number: boo
 
 
 def _labels(column: pd.Series | NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Code of each row, -1 where missing, in the order of the labels; 7, 7.0 and "7" are one label."""
-
-    def label(value: object) -> str | None:
-        if value == "":
-            return None
-        if isinstance(value, float) and value.is_integer():
-            return str(int(value))
-        return str(value)
-
+    """Code of each row, -1 where missing, and the names coded; 7, 7.0 and "7" are one label."""
     found, uniques = pd.factorize(column, use_na_sentinel=True)
-    names = [label(value) for value in np.asarray(uniques, dtype=object).tolist()]
+    if uniques.dtype.kind in "iu":
+        order = np.argsort(uniques)
+        place = np.empty(len(uniques), dtype=np.intp)
+        place[order] = np.arange(len(uniques))
+        return place[found], np.asarray(uniques)[order]
+    names = [_label(value) for value in np.asarray(uniques, dtype=object).tolist()]
     ordered = np.array(sorted({name for name in names if name is not None}), dtype=object)
-    place = {name: i for i, name in enumerate(ordered.tolist())}
-    codes = np.array([*(-1 if name is None else place[name] for name in names), -1], dtype=np.intp)
+    places = {name: i for i, name in enumerate(ordered.tolist())}
+    codes = np.array([*(-1 if name is None else places[name] for name in names), -1], dtype=np.intp)
     return codes[found], ordered
+
+
+def _label(value: object) -> str | None:
+    if value == "":
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def _levels(
@@ -207,7 +220,7 @@ def _levels(
         is_astray = high_codes != high_of_low[low_codes]
         if is_astray.any():
             at, column = int(np.flatnonzero(is_astray)[0]), low.groups[-1]
-            label = ":".join(labels[name][1][labels[name][0][at]] for name in low.groups)
+            label = ":".join(str(labels[name][1][labels[name][0][at]]) for name in low.groups)
             raise DataError(
                 f"column {column!r}, row {row_numbers[at]}: {label!r} of {low.group!r} is under more than "
                 f"one {high.group!r}: the groups are not nested. Where codes repeat, join them to the higher "
@@ -246,14 +259,7 @@ def _units(
 
 
 def _fingerprint(columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...]) -> str:
-    """Rows enter by the sum of their hashes in each lowest unit, which knows no order."""
-    digest = hashlib.sha256()
-    for level in units:
-        digest.update(f"{level.group}\x1e{len(level)}\x1e".encode())
-        for codes, names in zip(level.codes, level.names, strict=True):
-            used, place = np.unique(codes, return_inverse=True)
-            digest.update("\x1f".join(names[used].tolist()).encode())
-            digest.update(place.astype("<i8").tobytes())
+    """Rows enter by the sum of their hashes in each lowest unit, and units likewise: sums know no order."""
     n = len(next(iter(columns.values())))
     rows = np.zeros(n, dtype=np.uint64)
     for name in sorted(columns):
@@ -263,14 +269,35 @@ def _fingerprint(columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...]) 
             words = (column + 0.0).view(np.uint64)
         else:
             words = pd.util.hash_array(column, categorize=True)
-        rows += words * np.uint64(_odd_number(f"{name}\x1e{column.dtype.kind}"))
+        rows += words * _odd_number(f"{name}\x1e{column.dtype.kind}")
         rows ^= rows >> np.uint64(29)
         rows *= np.uint64(0x9E3779B97F4A7C15)
     rows ^= rows >> np.uint64(32)
+    digest = hashlib.sha256("\x1e".join([str(n), *(level.group for level in units)]).encode())
     if n:
-        digest.update(np.add.reduceat(rows, units[-1].start).astype("<u8").tobytes())
+        low = units[-1]
+        of_units = np.add.reduceat(rows, low.start)
+        for level in units:
+            inside = np.diff(np.searchsorted(low.start, level.start), append=len(low))
+            for codes, names in zip(level.codes, level.names, strict=True):
+                of_units += np.repeat(_label_words(names)[codes], inside) * _odd_number(level.group)
+                of_units ^= of_units >> np.uint64(31)
+                of_units *= np.uint64(0xBF58476D1CE4E5B9)
+        for shift in (0, 27):
+            digest.update(int((of_units ^ (of_units >> np.uint64(shift + 1))).sum()).to_bytes(8, "little"))
     return digest.hexdigest()
 
 
-def _odd_number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") | 1
+def _label_words(names: NDArray[Any]) -> NDArray[np.uint64]:
+    """One word a label, the same for the number 7 and the text "7"."""
+    if names.dtype.kind in "iu":
+        return names.astype(np.int64).view(np.uint64) * _odd_number("label")
+    words = pd.util.hash_array(names, categorize=False)
+    for i, name in enumerate(names.tolist()):
+        if re.fullmatch(r"0|-?[1-9]\d{0,17}", name):
+            words[i] = _label_words(np.array([int(name)]))[0]
+    return words
+
+
+def _odd_number(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") | 1)

@@ -34,7 +34,8 @@ LIBRARIES = {"python": platform.python_version()} | {
 class Estimate:
     """A fit that is still open to questions: the result, and what it was made of.
 
-    `design`, `objective` and `found` are None where the result holds no estimates.
+    `inference` tests any contrast of the fixed effects.  All but the first three are None where the result
+    holds no estimates.
     """
 
     data: LongData | UnitSums
@@ -43,6 +44,7 @@ class Estimate:
     design: Design | None = None
     objective: Objective | None = None
     found: Search | None = None
+    inference: FixedInference | None = None
 
     @property
     def parts(self) -> tuple[Design, Objective, Search]:
@@ -111,7 +113,16 @@ def _estimate(
     objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
     start = None if theta0 is None else _start(design, objective, theta0)
     found = converged(search(objective, start, deadline=deadline), spec.outcome)
-    return Estimate(data, spec, _result(data, spec, design, objective, found), design, objective, found)
+    inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
+    result = FitResult(
+        outcome=spec.outcome,
+        formula=_formula(spec),
+        method=spec.method,
+        **estimates(design, objective, found, inference),
+        **provenance(data),
+    )
+    require_finite(result, spec.df)
+    return Estimate(data, spec, result, design, objective, found, inference)
 
 
 def converged(found: Search | None, outcome: str) -> Search:
@@ -138,21 +149,6 @@ def _start(design: Design, objective: Objective, theta0: Sequence[float]) -> Arr
     if any(np.abs(level.R @ Lambda).max() > RUNAWAY for level, Lambda in pairs):
         return None
     return objective.theta([change_coding(level.R, Lambda) for level, Lambda in pairs])
-
-
-def _result(
-    data: LongData | UnitSums, spec: GrowthSpec, design: Design, objective: Objective, found: Search
-) -> FitResult:
-    inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
-    result = FitResult(
-        outcome=spec.outcome,
-        formula=_formula(spec),
-        method=spec.method,
-        **estimates(design, objective, found, inference),
-        **provenance(data),
-    )
-    require_finite(result, spec.df)
-    return result
 
 
 def coding_of(design: Design) -> Array:

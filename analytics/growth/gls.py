@@ -38,25 +38,23 @@ def disagreement(design: Design, ev: Evaluation, psi: Array) -> float:
 def _penalised(design: Design, ev: Evaluation) -> float:
     """Log-likelihood, sigma, SEs and gamma from the cross-products of the sums."""
     statistics, reduced, p = design.statistics, ev.reduced, ev.p
-    low, high = ev.low[:, :, None], ev.high[:, :, None]
+    low, high, starts = ev.low[:, :, None], ev.high[:, :, None], statistics.high_start
     A = np.einsum("abn,cbn->acn", reduced.root, reduced.root)
-    b = np.einsum("abn,bn->an", reduced.root, reduced.beta)[:, None]
-    K = np.repeat(statistics.span, statistics.n_inside, axis=-1)
-    W = np.concatenate([blocks.mul(A, K), b], axis=1)
-    S = np.zeros((p + 1, p + 1))
-    S[:p, :p] = blocks.cross(K, W[:, :p])
-    S[:p, p] = S[p, :p] = np.tensordot(K, b[:, 0], axes=((0, 2), (0, 1)))
-    S[p, p] = reduced.within + float(np.vdot(reduced.beta, reduced.beta))
+    b = np.einsum("abn,bn->an", reduced.root, reduced.beta)
+    total = reduced.within + float(np.vdot(reduced.beta, reduced.beta))
 
+    Ab = np.concatenate([A, b[:, None]], axis=1)
     L = blocks.cholesky(_plus_one(blocks.tmul(low, blocks.mul(A, low))))
-    to_high = blocks.solve_lower(L, blocks.tmul(low, blocks.mul(A, high)))
-    to_fixed = blocks.solve_lower(L, blocks.tmul(low, W))
-    starts = statistics.high_start
-    own = blocks.tmul(high, blocks.mul(A, high)) - blocks.tmul(to_high, to_high)
-    L_high = blocks.cholesky(_plus_one(blocks.sums(own, starts)))
-    fixed = blocks.sums(blocks.tmul(high, W) - blocks.tmul(to_high, to_fixed), starts)
-    fixed = blocks.solve_lower(L_high, fixed)
-    S = S - blocks.cross(to_fixed, to_fixed) - blocks.cross(fixed, fixed)
+    E = blocks.solve_lower(L, blocks.tmul(low, Ab))
+    rest = blocks.sums(Ab - blocks.tmul(E[:, :-1], E), starts)
+    A_high, b_high = rest[:, :-1], rest[:, -1:]
+    W = np.concatenate([blocks.mul(A_high, statistics.span), b_high], axis=1)
+    L_high = blocks.cholesky(_plus_one(blocks.tmul(high, blocks.mul(A_high, high))))
+    F = blocks.solve_lower(L_high, blocks.tmul(high, W))
+    S = np.zeros((p + 1, p + 1))
+    S[:p] = blocks.cross(statistics.span, W)
+    S[p, :p], S[p, p] = S[:p, p], total - float(np.vdot(E[:, -1], E[:, -1]))
+    S = S - blocks.cross(F, F)
     log_det = reduced.log_det + sum(
         2 * float(np.log(np.einsum("aan->an", factor)).sum()) for factor in (L, L_high)
     )

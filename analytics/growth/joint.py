@@ -19,70 +19,32 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import linalg, special
 
 from . import blocks
-from .basis import orthonormal
 from .columns import Column
 from .covariance import Array
 from .data import LongData
 from .design import Design, least_squares, levels_of, require_rows, span_of, triangle_of
 from .engine import beta_of, coding_of, converged, estimates, no_estimates, provenance, require_finite
-from .errors import DataError, SpecError, Unfittable
-from .formula import is_name
+from .errors import Unfittable
 from .inference import FixedInference, infer, t_test
 from .multiplicity import benjamini_hochberg, holm
 from .objective import Objective
 from .optimize import Search, search
 from .residual import Paired
 from .results import Contrast, DifferenceTest, JointResult, PairedResidual
-from .spec import DfChoice, GrowthSpec, Method, RandomTerm
+from .sessions import Sessions, rater_names, sessions_of
+from .spec import JointSpec, RandomTerm
 from .statistics import Statistics
-from .store import is_constant
 
-
-@dataclass(frozen=True)
-class JointSpec:
-    """The joint model of one outcome by two raters.
-
-    `levels`: grouping columns, the highest first; a lower label counts inside the higher unit.  `predictors`:
-    numeric columns, each with an effect on level and on growth of each rater.  `method` and `df` as in
-    GrowthSpec.  Raises SpecError when it cannot be a model.
-    """
-
-    outcome: str
-    rater: str
-    session: str
-    time: str
-    predictors: tuple[str, ...] = ()
-    levels: tuple[str, ...] = ("therapist", "patient")
-    method: Method = "reml"
-    df: DfChoice = "auto"
-
-    def __post_init__(self) -> None:
-        names = (self.outcome, self.rater, self.session, self.time, *self.predictors, *self.levels)
-        for name in names:
-            if not is_name(name):
-                raise SpecError(f"{name!r} must be one column name")
-        # The session number may well be the time.
-        others = (self.outcome, self.rater, self.time, *self.predictors, *self.levels)
-        twice = sorted({name for name in others if others.count(name) > 1})
-        if twice or self.session in (self.outcome, self.rater, *self.levels):
-            raise SpecError(f"column {(twice or [self.session])[0]!r} is named for two things")
-        self.columns_spec()
-
-    def columns_spec(self) -> GrowthSpec:
-        """A spec of the columns that are needed, grouped as they are: what LongData reads."""
-        groups = [":".join(self.levels[: i + 1]) for i in range(len(self.levels))]
-        fixed = " + ".join(dict.fromkeys((self.time, self.rater, self.session, *self.predictors)))
-        random = tuple(RandomTerm(group, ("1", self.time)) for group in groups)
-        return GrowthSpec(self.outcome, fixed, random, self.method, self.df)
+__all__ = ["JointResult", "JointSpec", "fit_joint"]
 
 
 def fit_joint(
@@ -108,7 +70,7 @@ def fit_joint(
         "method": spec.method,
     }
     try:
-        sessions = _sessions(data, spec, raters)
+        sessions = sessions_of(data, spec, raters)
         design = _design(data, spec, raters, sessions)
         objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
         found = converged(search(objective, deadline=deadline), spec.outcome)
@@ -122,167 +84,6 @@ def fit_joint(
     if result.is_fitted:
         require_finite(result, spec.df)
     return replace(result, seconds=clock.perf_counter() - began)
-
-
-def rater_names(data: LongData, spec: JointSpec) -> tuple[str, str]:
-    """The two values of the rater column in alphabetical order; raises DataError if there are not two."""
-    column = data.columns[spec.rater]
-    names = sorted({_label(value) for value in pd.unique(column).tolist()})
-    if len(names) != 2 and len(data):
-        raise DataError(
-            f"column {spec.rater!r} must name two raters, not {len(names)} ({', '.join(names[:5])})",
-            column=spec.rater,
-        )
-    for name in names:
-        if not is_name(name):
-            raise DataError(
-                f"column {spec.rater!r}: {name!r} must be one word (letters, digits, _): it names effects",
-                column=spec.rater,
-            )
-    return (names[0], names[1]) if names else ("first", "second")
-
-
-def _label(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-@dataclass(frozen=True, eq=False)
-class Sessions:
-    """Ratings by session, sessions sorted by therapy: rows of the check and of the sums.
-
-    `functions` (v, S): orthonormal functions of the session, 1 first; `coding`: each function that the model
-    uses, by name, in them (v,).  `y` (2, S) the ratings, 0 where `rated` (2, S) says that there is none.
-    `start` (J,): first session of each therapy.  `weights`: predictors constant in a highest unit (K,).
-    """
-
-    functions: Array
-    coding: Mapping[str, Array]
-    weights: Mapping[str, Array]
-    y: Array
-    rated: NDArray[np.bool_]
-    start: NDArray[np.intp]
-
-    @property
-    def patterns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Sessions that both rated, the first alone, the second alone."""
-        first, second = self.rated
-        return first & second, first & ~second, ~first & second
-
-    def squares(self) -> Array:
-        """A of `residual.Paired`: (5, 2v, 2v, J)."""
-        v = len(self.functions)
-        A = np.zeros((5, 2 * v, 2 * v, len(self.start)))
-        products = self.functions[:, None] * self.functions[None]
-        both, first, second = (blocks.sums(products * pattern, self.start) for pattern in self.patterns)
-        A[0, :v, :v] = A[2, v:, v:] = A[1, :v, v:] = A[1, v:, :v] = both
-        A[3, :v, :v], A[4, v:, v:] = first, second
-        return A
-
-    def products(self, e: Array) -> tuple[Array, Array]:
-        """B (5, 2v, J) and S (5,) of `residual.Paired` for residuals e (2, S), 0 where there is no rating."""
-        v = len(self.functions)
-        B = np.zeros((5, 2 * v, len(self.start)))
-        both, first, second = self.patterns
-        of_first, of_second = (blocks.sums(self.functions * (one * both), self.start) for one in e)
-        B[0, :v] = B[1, v:] = of_first
-        B[1, :v] = B[2, v:] = of_second
-        B[3, :v] = blocks.sums(self.functions * (e[0] * first), self.start)
-        B[4, v:] = blocks.sums(self.functions * (e[1] * second), self.start)
-        S = [
-            e[0] ** 2 @ both,
-            2 * (e[0] * e[1]) @ both,
-            e[1] ** 2 @ both,
-            e[0] ** 2 @ first,
-            e[1] ** 2 @ second,
-        ]
-        return B, np.array(S)
-
-    def residuals(self, coefficients: Array) -> Array:
-        """y - U c (2, S) for coefficients c (2v, J) of each therapy."""
-        n_sessions = np.diff(self.start, append=self.y.shape[1])
-        c = np.repeat(coefficients.reshape(2, len(self.functions), -1), n_sessions, axis=-1)
-        out: Array = np.where(self.rated, self.y - np.einsum("rvs,vs->rs", c, self.functions), 0.0)
-        return out
-
-    def residual_sums(self, coefficients: Array, psi: Array) -> tuple[Array, float]:
-        """U_j'R^-1e_j (u, J) and e'R^-1e, for the check of a fit."""
-        B, S = self.products(self.residuals(coefficients))
-        weights = Paired.weights(Paired.inverse(psi))
-        return np.tensordot(weights, B, axes=1), float(weights @ S)
-
-
-def _sessions(data: LongData, spec: JointSpec, raters: tuple[str, str]) -> Sessions:
-    low = data.units[-1].start
-    unit = np.repeat(np.arange(len(low)), np.diff(low, append=len(data)))
-    of_second = np.array([_label(value) == raters[1] for value in data.columns[spec.rater].tolist()])
-    codes, uniques = pd.factorize(data.columns[spec.session])
-    keys, first_row, session = np.unique(
-        unit * max(len(uniques), 1) + codes, return_index=True, return_inverse=True
-    )
-    _require_one_rating(data, spec, session * 2 + of_second)
-    S = len(keys)
-    y, rated = np.zeros((2, S)), np.zeros((2, S), dtype=bool)
-    y[of_second.astype(int), session] = data.columns[spec.outcome]
-    rated[of_second.astype(int), session] = True
-    if not rated.all(axis=0).any():
-        raise Unfittable(
-            "insufficient_data",
-            f"no session was rated by both: check column {spec.session!r}, which pairs the ratings",
-        )
-    t = _of_session(data, spec.time, first_row, session)
-    rows, weights = {spec.time: t}, {}
-    for name in spec.predictors:
-        column = data.columns[name]
-        if column.dtype.kind != "f":
-            raise DataError(f"predictor {name!r} must be numeric", column=name)
-        if np.ptp(column) == 0:
-            raise Unfittable(
-                "no_variation", f"predictor {name!r} has the same value in all {len(data)} rows used"
-            )
-        if is_constant(column, data.units[0].start):
-            weights[name] = column[data.units[0].start]
-        else:
-            rows[name] = _of_session(data, name, first_row, session)
-            rows[f"{spec.time}:{name}"] = t * rows[name]
-    if np.ptp(t) == 0:
-        raise Unfittable(
-            "no_variation", f"column {spec.time!r} has the same value in all {len(data)} rows used"
-        )
-    M = np.column_stack(list(rows.values()))
-    centre = M.mean(axis=0)
-    Q, triangle, _ = orthonormal(M - centre, S)
-    coding = {"1": np.append(1.0, np.zeros(len(triangle)))}
-    coding |= {name: np.append(centre[i], triangle[:, i]) for i, name in enumerate(rows)}
-    functions = np.vstack([np.ones(S), Q.T])
-    start = np.searchsorted(keys, np.arange(len(low)) * max(len(uniques), 1))
-    return Sessions(functions, coding, weights, y, rated, start)
-
-
-def _require_one_rating(data: LongData, spec: JointSpec, place: NDArray[np.intp]) -> None:
-    _, first, count = np.unique(place, return_index=True, return_counts=True)
-    if len(count) and count.max() > 1:
-        doubled = np.flatnonzero(place == place[first[np.argmax(count)]])
-        rows = np.sort(data.row_numbers[doubled])[:2]
-        raise DataError(
-            f"column {spec.session!r}, row {rows[1]}: the same rater rated this session in row {rows[0]} too",
-            column=spec.session,
-            row=int(rows[1]),
-        )
-
-
-def _of_session(data: LongData, name: str, first_row: NDArray[np.intp], session: NDArray[np.intp]) -> Array:
-    """A column (S,) by session; raises DataError where the ratings of a session disagree in it."""
-    column = data.columns[name]
-    if column.dtype.kind != "f":
-        raise DataError(f"column {name!r} must be numeric", column=name)
-    values: Array = column[first_row]
-    astray = np.flatnonzero(column != values[session])
-    if len(astray):
-        row = int(data.row_numbers[astray].min())
-        raise DataError(
-            f"column {name!r}, row {row}: the two ratings of this session differ in it", column=name, row=row
-        )
-    return values
 
 
 def _names(spec: JointSpec, raters: tuple[str, str]) -> list[tuple[str, int, str, str | None]]:

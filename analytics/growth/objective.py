@@ -127,10 +127,9 @@ class Objective:
             () if curvature.residual is None else curvature.residual.slopes,
         )
         if isinstance(self.residual, Paired):
-            seconds = self.residual.second_derivatives(psi)
-            flat = [pattern for row in seconds for pattern in row]
-            slopes = ResidualDirections(ev, self.residual, psi, flat).slopes
-            hessian_fixed[self.psi_slice, self.psi_slice] += slopes.reshape(len(seconds), -1)
+            (ww, wz), (_, zz) = self.residual.second_derivatives(psi)
+            of_w, mixed, of_z = ResidualDirections(ev, self.residual, psi, [ww, wz, zz]).slopes
+            hessian_fixed[self.psi_slice, self.psi_slice] += [[of_w, mixed], [mixed, of_z]]
         return Derivatives(
             gradient=gradient,
             hessian=hessian_fixed - np.outer(mo.q, mo.q) / (ev.s2**2 * ev.dof),

@@ -63,9 +63,9 @@ class FitResult:
     `status` is `ok`; `singular` (fitted, a covariance matrix is on its boundary); or, without any number,
     `not_converged`, `timed_out`, `no_variation` or `insufficient_data`; `message` says why.  `loglik` is
     lme4's logLik (for REML, REML criterion / -2), `deviance` -2 times that.  `vcov_fixed` is the covariance
-    that the SEs come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of the
-    spec's terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.  `seconds`:
-    time of the fit.
+    that the SEs come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of
+    the spec's terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.
+    `seconds`: time of the fit.
     """
 
     status: Status
@@ -164,22 +164,27 @@ class DifferenceTest:
 class JointResult(FitResult):
     """A fitted joint model of two raters, or the reason why there is none.
 
-    As FitResult; `sigma` is the residual SD of the first rater.  Random coefficients and fixed effects are
-    named by rater: `P`, `P:time`, `P:x`, `P:time:x`.
+    As FitResult; `sigma` is the residual SD of the first rater, which `to_dict` gives in `residual` alone.
+    Random coefficients and fixed effects are named by rater: `P`, `P:time`, `P:x`, `P:time:x`.
     """
 
     residual: PairedResidual | None
     contrasts: tuple[Contrast, ...]
     tests: tuple[DifferenceTest, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings, numbers and None, ready for JSON."""
+        return {name: value for name, value in super().to_dict().items() if name != "sigma"}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The result that `to_dict` was made from; raises KeyError if a field is missing."""
-        residual = values["residual"]
+        residual = None if values["residual"] is None else PairedResidual(**values["residual"])
         return super().from_dict(
             {
                 **values,
-                "residual": None if residual is None else PairedResidual(**residual),
+                "sigma": None if residual is None else residual.sd[min(residual.sd)],
+                "residual": residual,
                 "contrasts": tuple(Contrast(**row) for row in values["contrasts"]),
                 "tests": tuple(DifferenceTest(**row) for row in values["tests"]),
             }

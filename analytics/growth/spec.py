@@ -124,3 +124,41 @@ class GrowthSpec:
     def groups(self) -> tuple[str, ...]:
         """Grouping columns."""
         return tuple(dict.fromkeys(name for term in self.random for name in term.groups))
+
+
+@dataclass(frozen=True)
+class JointSpec:
+    """The joint model of one outcome by two raters.
+
+    `levels`: grouping columns, the highest first; a lower label counts inside the higher unit.  `predictors`:
+    numeric columns, each with an effect on level and on growth of each rater.  `method` and `df` as in
+    GrowthSpec.  Raises SpecError when it cannot be a model.
+    """
+
+    outcome: str
+    rater: str
+    session: str
+    time: str
+    predictors: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ("therapist", "patient")
+    method: Method = "reml"
+    df: DfChoice = "auto"
+
+    def __post_init__(self) -> None:
+        names = (self.outcome, self.rater, self.session, self.time, *self.predictors, *self.levels)
+        for name in names:
+            if not is_name(name):
+                raise SpecError(f"{name!r} must be one column name")
+        # The session number may well be the time.
+        others = (self.outcome, self.rater, self.time, *self.predictors, *self.levels)
+        twice = sorted({name for name in others if others.count(name) > 1})
+        if twice or self.session in (self.outcome, self.rater, *self.levels):
+            raise SpecError(f"column {(twice or [self.session])[0]!r} is named for two things")
+        self.columns_spec()
+
+    def columns_spec(self) -> GrowthSpec:
+        """A spec of the columns that are needed, grouped as they are: what LongData reads."""
+        groups = [":".join(self.levels[: i + 1]) for i in range(len(self.levels))]
+        fixed = " + ".join(dict.fromkeys((self.time, self.rater, self.session, *self.predictors)))
+        random = tuple(RandomTerm(group, ("1", self.time)) for group in groups)
+        return GrowthSpec(self.outcome, fixed, random, self.method, self.df)

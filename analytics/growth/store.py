@@ -169,7 +169,7 @@ class UnitSums:
         inside = np.diff(high.start, append=len(self))
         for level, repeats in ((high, inside), (low, None)):
             for name, codes, names in zip(level.group.split(":"), level.codes, level.names, strict=True):
-                own = names[codes]
+                own = names.astype(str).astype(object)[codes]
                 frame[name] = own if repeats is None else np.repeat(own, repeats)
         frame |= {measure: getattr(self, measure) for measure in MEASURES}
         return pd.DataFrame(frame | dict(self.predictors))
