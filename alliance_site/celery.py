@@ -6,6 +6,7 @@
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
@@ -27,6 +28,11 @@ app.conf.update(
     beat_schedule={
         # A ring that nobody answered in ten seconds is stale: the next one says the same.
         "due-jobs": {"task": "surveys.tasks.run_due_jobs", "schedule": 2.0, "options": {"expires": 10}},
+        # Heard whenever a worker is there again; the jobs that it asks for are once per study in any case.
+        "sums-checks": {
+            "task": "analytics.tasks.request_sums_checks",
+            "schedule": crontab(hour=3, minute=17),
+        },
     },
 )
 app.autodiscover_tasks(["surveys", "analytics"])

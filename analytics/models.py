@@ -1,10 +1,60 @@
-"""What the models found. A fit is added, never changed."""
+"""What the models are made of and what they found. Sums follow the ratings; a fit is added, never changed."""
 
 from django.db import models
 from django.db.models import Q
 
 from surveys.ids import uuid7
-from surveys.models import Rater, Study
+from surveys.models import Rater, Study, Therapist, Therapy
+
+
+class RatingChange(models.Model):
+    """Something of a therapy's ratings is new, gone or moved since its sums were made.
+
+    Written by database triggers in the transaction of the change, whoever makes it; only ever added, so that
+    no two changes wait for each other, and deleted by those who make the sums.
+    """
+
+    # A mark outlives its therapy: what is gone must leave the sums as well.
+    study = models.ForeignKey(Study, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    therapy = models.ForeignKey(
+        Therapy, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.therapy_id} of {self.study_id}"
+
+
+class TherapySums(models.Model):
+    """All that the models need of one therapy's ratings by one rater on one scale: number, means, and
+    corrected sums of squares and products of time and rating y. Made by `analytics.services.sums`."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, db_index=False, related_name="+")
+    perspective = models.CharField(max_length=12, choices=Rater, help_text="Whose ratings are summed")
+    instrument = models.CharField(max_length=40)
+    scale = models.CharField(max_length=40)
+    therapy = models.ForeignKey(Therapy, on_delete=models.CASCADE, related_name="+")
+    therapist = models.ForeignKey(Therapist, on_delete=models.CASCADE, db_index=False, related_name="+")
+    n = models.PositiveIntegerField()
+    mean_time = models.FloatField()
+    mean_y = models.FloatField()
+    css_time = models.FloatField(help_text="Sum of (time - mean_time)^2")
+    csp = models.FloatField(help_text="Sum of (time - mean_time) (y - mean_y)")
+    css_y = models.FloatField(help_text="Sum of (y - mean_y)^2")
+
+    class Meta:
+        verbose_name_plural = "therapy sums"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "perspective", "instrument", "scale", "therapy"], name="therapy_sums_once"
+            ),
+            models.CheckConstraint(condition=Q(n__gte=1), name="therapy_sums_of_a_rating"),
+            models.CheckConstraint(
+                condition=Q(css_time__gte=0, css_y__gte=0), name="therapy_sums_of_squares_are_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.therapy_id} {self.perspective} {self.scale}: {self.n}"
 
 
 class GrowthFit(models.Model):
@@ -16,6 +66,7 @@ class GrowthFit(models.Model):
         NOT_CONVERGED = "not_converged", "The estimation did not settle"
         NO_VARIATION = "no_variation", "All ratings are the same"
         INSUFFICIENT_DATA = "insufficient_data", "Too few ratings"
+        TIMED_OUT = "timed_out", "The estimation took too long"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="growth_fits")

@@ -26,6 +26,7 @@ REASONS = {
     "no_variation": "all ratings so far are the same, and nothing can be expected from that.",
     "insufficient_data": "the study has too few ratings for a model so far.",
     "not_converged": "the estimation did not settle on an answer.",
+    "timed_out": "the estimation did not end in the time it is given.",
 }
 TOO_FEW = f"it needs ratings of at least {MIN_THERAPIES} therapies by {MIN_THERAPISTS} therapists."
 

@@ -1,6 +1,15 @@
-"""The kinds of jobs that this app can do."""
+"""The kinds of jobs that this app can do, and what beat asks of it at night."""
+
+from celery import shared_task
 
 from analytics.services.refit import study_refit
+from analytics.services.sums import study_sums_check, sums_checks_request
 from surveys import jobs
 
 jobs.register("refit", study_refit)
+jobs.register("check_sums", study_sums_check)
+
+
+@shared_task(name="analytics.tasks.request_sums_checks", soft_time_limit=50, time_limit=55)
+def request_sums_checks() -> None:
+    sums_checks_request()

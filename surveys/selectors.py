@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypedDict
 from uuid import UUID
 
 from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet
@@ -118,38 +119,40 @@ def therapy_forms(therapy: Therapy) -> dict[str, Instrument]:
     return {line.instrument.rater: line.instrument for line in lines}
 
 
-@dataclass(frozen=True)
-class Rating:
+class RatingRow(TypedDict):
     """One score of one rater at one session."""
 
+    scale: str
+    perspective: str
+    instrument: str
     therapist: UUID
     therapy: UUID
     session: int
     value: float
 
 
-def _scored(study_id: UUID, rater: str, instrument_code: str, scale: str) -> QuerySet[Score]:
+def study_ratings(study_id: UUID, scale: str) -> QuerySet[Any, RatingRow]:
+    """Every scored rating of a study on one scale: what the models are made of, in no order."""
+    session = "response__assignment__session"
     return Score.objects.filter(
         response__assignment__study=study_id,
-        response__assignment__rater=rater,
-        response__assignment__session__number__isnull=False,
-        response__instrument__code=instrument_code,
         scale=scale,
         mean__isnull=False,
+        **{f"{session}__number__isnull": False},
+    ).values(
+        "scale",
+        perspective=F("response__assignment__rater"),
+        instrument=F("response__instrument__code"),
+        therapist=F(f"{session}__therapy__therapist"),
+        therapy=F(f"{session}__therapy"),
+        session=F(f"{session}__number"),
+        value=F("mean"),
     )
 
 
-def study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) -> list[Rating]:
-    """Every scored rating of a study by one rater, in a fixed order; the input of the models."""
-    therapy = "response__assignment__session__therapy"
-    columns = (f"{therapy}__therapist", therapy, "response__assignment__session__number", "mean")
-    rows = _scored(study_id, rater, instrument_code, scale).order_by(*columns[:3]).values_list(*columns)
-    return [Rating(*row) for row in rows]
-
-
 def n_study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) -> int:
-    """How many `study_ratings` there are now."""
-    return _scored(study_id, rater, instrument_code, scale).count()
+    """How many ratings by one rater with one instrument there are now."""
+    return study_ratings(study_id, scale).filter(perspective=rater, instrument=instrument_code).count()
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def fit_joint(
         design = _design(data, spec, raters, sessions)
         objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
         found = converged(search(objective, deadline=deadline), spec.outcome)
+        _require_two_views(objective, found)
         inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
         fields = estimates(design, objective, found, inference)
         ratios = _likelihood_ratios(data, spec, raters, sessions) if likelihood_ratio else {}
@@ -84,6 +85,13 @@ def fit_joint(
     if result.is_fitted:
         require_finite(result, spec.df)
     return replace(result, seconds=clock.perf_counter() - began)
+
+
+def _require_two_views(objective: Objective, found: Search) -> None:
+    if abs(objective.psi(found.theta)[1]) > 8.0:
+        raise Unfittable(
+            "no_variation", "the two ratings of a session hold the same residual: one tells nothing more"
+        )
 
 
 def _names(spec: JointSpec, raters: tuple[str, str]) -> list[tuple[str, int, str, str | None]]:

@@ -69,6 +69,8 @@ class Objective:
                 low = level.P @ Lambda
         with np.errstate(all="ignore"):
             reduced = self.residual.reduce(self.psi(theta))
+        if reduced is None:
+            return None
         return evaluate(self.statistics, reduced, low, high, reml=self.reml)
 
     def covariance_gradients(self, ev: Evaluation) -> list[Array]:

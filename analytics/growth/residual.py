@@ -20,6 +20,8 @@ from . import blocks
 from .covariance import Array
 
 Pattern = tuple[Array, float, float]
+# A correlation of 1 - 8e-11; beyond it R has no inverse to working precision.
+LARGEST_PSI = 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +118,9 @@ class Paired:
     @staticmethod
     def inverse(psi: Array) -> Pattern:
         """R^-1 per pattern."""
-        both, first, second = Paired.patterns(psi)
-        return np.linalg.inv(both).astype(np.float64), 1 / first, 1 / second
+        w, rho, scale = float(np.exp(psi[0])), float(np.tanh(psi[1])), float(np.cosh(psi[1]) ** 2)
+        both = scale * np.array([[1.0, -rho / w], [-rho / w, 1 / w**2]])
+        return both, 1.0, 1 / w**2
 
     def counted(self, pattern: Pattern) -> float:
         """Trace of a form that has these values per pattern, over all sessions."""
@@ -132,14 +135,15 @@ class Paired:
             float(weights @ self.S),
         )
 
-    def reduce(self, psi: Array) -> Reduced:
-        """The units' triangular form at psi."""
-        w, rho = float(np.exp(psi[0])), float(np.tanh(psi[1]))
+    def reduce(self, psi: Array) -> Reduced | None:
+        """The units' triangular form at psi; None where R is singular to working precision."""
+        if np.abs(psi).max() > LARGEST_PSI:
+            return None
         A, B, S = self.combined(self.weights(self.inverse(psi)))
         root = blocks.root(A)
         beta = blocks.solve_lower(root, B[:, None])[:, 0]
         within = S - float(np.vdot(beta, beta))
-        log_det = self.n_both * (2 * np.log(w) + np.log1p(-(rho**2))) + self.n_second * 2 * np.log(w)
+        log_det = 2 * (self.n_both + self.n_second) * psi[0] - 2 * self.n_both * np.log(np.cosh(psi[1]))
         return Reduced(root, beta, within, float(log_det))
 
 

@@ -1,21 +1,28 @@
 """From received forms to a stored growth model, and what a therapy's page takes from it."""
 
 from datetime import timedelta
+from typing import get_args
+from uuid import UUID
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import analytics.tasks  # noqa: F401  registers the refit
 from analytics import selectors
-from analytics.dataset import growth_spec, long_data, time_of
-from analytics.growth import FitResult, fit
-from analytics.models import GrowthFit
+from analytics.dataset import growth_spec, time_of, unit_sums
+from analytics.growth import FitResult, LongData, fit
+from analytics.growth.results import FITTED, Status
+from analytics.models import GrowthFit, RatingChange
 from analytics.selectors import therapy_trend
-from analytics.services import refit
+from analytics.services import refit, sums
 from surveys import jobs
-from surveys.models import Assignment, Job, PlanLine, Role, Study, User
+from surveys.models import Assignment, Job, PlanLine, Response, Role, Study
+from surveys.selectors import study_ratings
 from tests import factories
+from tests.analytics.clinics import rated_clinic
 from tests.conftest import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -29,36 +36,27 @@ def small_studies_count(monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
         monkeypatch.setattr(selectors, "MIN_THERAPIES", 5)
 
 
-def rated_clinic(
-    n_therapists: int = 4, n_therapies: int = 3, raters: tuple[str, ...] = ("patient", "therapist")
-) -> tuple[Study, User]:
-    """A small study with every form given; the first therapist has an account."""
-    rng = np.random.default_rng(7)
-    clinic = factories.make_clinic()
-    study = factories.make_study(clinic, sessions=(1, 2, 3))
-    user = factories.make_user("therapist@example.org", Role.THERAPIST, clinic=clinic)
-    now = timezone.now()
-    for k in range(n_therapists):
-        owner = user if k == 0 else factories.make_user(f"t{k}@example.org", Role.THERAPIST, clinic=clinic)
-        level = rng.normal(0, 0.3)
-        for _ in range(n_therapies):
-            therapy = factories.make_therapy(study, owner)
-            own, slope = rng.normal(0, 0.8), rng.normal(0, 0.4)
-            for number in range(3):
-                session = factories.hold_session(therapy, now - timedelta(days=20 - 7 * number, minutes=k))
-                for rater in raters:
-                    mean = 5 + level + own + slope * number + rng.normal(0, 0.4)
-                    values = np.clip(np.round(rng.normal(mean, 0.6, 12)), 1, 7).astype(int)
-                    form = factories.form_of(session, rater)
-                    assert form.closes_at > now - timedelta(days=40)
-                    form.closes_at = now + timedelta(days=1)
-                    form.save(update_fields=["closes_at"])
-                    factories.give(
-                        form,
-                        {i + 1: int(v) for i, v in enumerate(values)},
-                        user=owner if rater == "therapist" else None,
-                    )
-    return study, user
+def test_every_status_of_the_engine_can_be_stored_and_explained() -> None:
+    assert set(GrowthFit.Status.values) == set(get_args(Status))
+    assert set(selectors.REASONS) == set(get_args(Status)) - set(FITTED)
+
+
+def fit_from_rows(study: Study, perspective: str) -> FitResult:
+    """The model fitted to the ratings themselves, from a cold start."""
+    rows = study_ratings(study.pk, "total").filter(perspective=perspective, instrument="wai-s")
+    ratings = [{**row, "time": time_of(row["session"]), "y": row["value"]} for row in rows]
+    columns = {name: [row[name] for row in ratings] for name in ("therapist", "therapy", "time", "y")}
+    return fit(LongData.from_columns(columns, growth_spec()), growth_spec())
+
+
+def assert_same_fit(found: FitResult, expected: FitResult) -> None:
+    """The same optimum: the likelihood to 1e-10, the rest as far as an optimum is sharp."""
+    assert found.status == expected.status
+    assert found.n == expected.n
+    assert found.loglik == pytest.approx(expected.loglik, rel=1e-10)
+    for row, other in zip(found.fixed, expected.fixed, strict=True):
+        assert (row.estimate, row.se) == pytest.approx((other.estimate, other.se), rel=1e-6)
+    assert found.theta == pytest.approx(expected.theta, abs=1e-4)
 
 
 def test_received_forms_become_one_fit_per_rater() -> None:
@@ -69,9 +67,8 @@ def test_received_forms_become_one_fit_per_rater() -> None:
         row = GrowthFit.objects.get(perspective=perspective)
         assert row.status in ("ok", "singular")
         assert (row.n_ratings, row.n_therapies, row.n_therapists) == (36, 12, 4)
-        direct = fit(long_data(study.pk, perspective, "wai-s", "total"), growth_spec())
-        assert row.result["loglik"] == pytest.approx(direct.loglik, rel=1e-12)
-        assert row.result["fixed"][0]["estimate"] == pytest.approx(direct.fixed[0].estimate, rel=1e-12)
+        assert row.spec["model"] == row.result["formula"]
+        assert_same_fit(FitResult.from_dict(row.result), fit_from_rows(study, perspective))
 
 
 def test_a_refit_without_new_data_adds_nothing() -> None:
@@ -163,26 +160,106 @@ def test_a_hidden_rating_does_not_show_in_the_band() -> None:
 
 def test_the_engine_is_given_all_that_was_rated() -> None:
     study, _ = rated_clinic(n_therapists=3, n_therapies=2, raters=("patient",))
-    data = long_data(study.pk, "patient", "wai-s", "total")
-    assert len(data) == 18
-    assert [len(level) for level in data.units] == [3, 6]
+    jobs.run_due()
+    sums = unit_sums(study.pk, "patient", "wai-s", "total")
+    assert (sums.n_rows, [len(level) for level in sums.units]) == (18, [3, 6])
+    assert len(unit_sums(study.pk, "therapist", "wai-s", "total")) == 0
+
+
+def test_a_refit_reads_the_sums_of_the_touched_therapies_and_no_rating_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, user = rated_clinic(raters=("patient",))
+    summed: list[int] = []
+    refresh = refit.sums_refresh
+    monkeypatch.setattr(refit, "sums_refresh", lambda study_id: summed.append(refresh(study_id)))
+    jobs.run_due()
+    for _ in range(2):
+        therapy = factories.make_therapy(study, user)
+        factories.give(factories.form_of(factories.hold_session(therapy), "patient"), 6)
+    with CaptureQueriesContext(connection) as queries:
+        jobs.run_due()
+    assert summed == [12, 2]
+    reading = [query["sql"] for query in queries if "surveys_score" in query["sql"]]
+    assert len(reading) == 1
+    assert str(therapy.pk) in reading[0]
+    assert_same_fit(
+        FitResult.from_dict(GrowthFit.objects.latest("fitted_at").result), fit_from_rows(study, "patient")
+    )
+
+
+def test_a_refit_after_erasure_and_a_change_of_therapist_is_that_of_the_ratings_left() -> None:
+    study, _ = rated_clinic(raters=("patient",))
+    jobs.run_due()
+    erased, moved = study.therapies.order_by("pk")[:2]
+    for response in Response.objects.filter(assignment__session__therapy=erased):
+        response.delete()
+    moved.therapist = study.therapies.order_by("pk").last().therapist
+    moved.save(update_fields=["therapist"])
+    jobs.request("refit", study.pk)
+    jobs.run_due()
+    row = GrowthFit.objects.latest("fitted_at")
+    assert (row.n_ratings, row.n_therapies) == (33, 11)
+    assert_same_fit(FitResult.from_dict(row.result), fit_from_rows(study, "patient"))
+
+
+def test_a_worker_that_dies_after_the_sums_leaves_a_fit_to_be_made_and_one_only() -> None:
+    study, _ = rated_clinic(raters=("patient",))
+    dead = jobs.claim()
+    late = refit.study_refit(dead.scope)
+    assert not RatingChange.objects.exists()
+    assert not GrowthFit.objects.exists()
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert jobs.run_due() == 1
+    with pytest.raises(jobs.LeaseLost):
+        jobs.finish(dead, late)
+    row = GrowthFit.objects.get(perspective="patient")
+    assert_same_fit(FitResult.from_dict(row.result), fit_from_rows(study, "patient"))
+
+
+def test_a_refit_starts_from_the_last_fit_of_the_same_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, _ = rated_clinic(raters=("patient",))
+    starts: list[object] = []
+
+    def fit_and_note(*arguments: object, theta0: object = None, seconds: float) -> FitResult:
+        starts.append(theta0)
+        return fit(*arguments, theta0=theta0, seconds=seconds)
+
+    def another_rating() -> GrowthFit:
+        starts.clear()
+        factories.give(factories.form_of(factories.hold_session(factories.make_therapy(study)), "patient"), 6)
+        jobs.run_due()
+        return GrowthFit.objects.filter(perspective="patient").latest("fitted_at")
+
+    monkeypatch.setattr(refit, "fit", fit_and_note)
+    first = another_rating()
+    assert starts == [None, None], "no fit yet, of either rater"
+    second = another_rating()
+    assert starts == [first.result["theta"]]
+    assert_same_fit(FitResult.from_dict(second.result), fit_from_rows(study, "patient"))
+    monkeypatch.setattr(refit, "ENGINE", "another engine")
+    another_rating()
+    assert starts[0] is None
+    monkeypatch.setattr(refit, "MODEL", "another model")
+    another_rating()
+    assert starts == [None]
 
 
 def test_a_rating_that_came_in_while_the_model_was_read_is_not_counted_as_newer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The rating is in the model although the clock was read before it came."""
+    """The rating is in the model although the clock was read before it came, and its mark is still there."""
     study, user = rated_clinic(raters=("patient",))
     therapy = factories.make_therapy(study, user)
     form = factories.form_of(factories.hold_session(therapy), "patient")
-    read = refit.long_data
+    replace = sums._replace
 
-    def slow_read(*arguments: object) -> object:
+    def replace_slowly(study_id: UUID, therapies: set[UUID]) -> None:
         if not hasattr(form, "given"):
             form.given = factories.give(form, 6)
-        return read(*arguments)
+        replace(study_id, {*therapies, therapy.pk})
 
-    monkeypatch.setattr(refit, "long_data", slow_read)
+    monkeypatch.setattr(sums, "_replace", replace_slowly)
     assert jobs.run_due() == 2, "the rating asked for a refit of its own, which finds nothing new"
     assert GrowthFit.objects.get(perspective="patient").n_ratings == 37
     assert therapy_trend(user, therapy, "patient").fit.n_newer == 0

@@ -1,0 +1,137 @@
+"""The store of sums: per therapy, rater and alliance form all that the models need, made by the database.
+
+A transaction that changes ratings leaves marks (`RatingChange`), and `sums_refresh` makes the sums of the
+marked therapies again in the transaction that deletes the marks. It deletes only marks that it has read, and
+reads them before the ratings: of a change that is committed in between the mark stays, whether the sums hold
+it or not.
+
+`study_sums_check` makes all sums of a study again and compares. Ratings, marks and sums are read in one
+statement, as of one moment, so that a change which only waits for its refit is not taken for an error.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from analytics.dataset import ORIGIN, UNIT
+from analytics.models import RatingChange, TherapySums
+from surveys import audit, jobs
+from surveys.models import Study
+from surveys.selectors import OUTCOME_SCALE, RatingRow, study_ratings
+
+log = logging.getLogger(__name__)
+
+# Sums are wrong where they differ by more than rounding. Of sums whose terms cancel nothing is left to be
+# relative to; ratings and times are numbers of a few units.
+RELATIVE, ABSOLUTE = 1e-9, 1e-10
+
+# The order of the terms makes the sums a function of the ratings to the last digit: made again, they are the
+# same, and so is their fingerprint.
+MAKE = """
+    SELECT perspective, instrument, scale, therapy AS therapy_id, therapist AS therapist_id, count(*) AS n,
+           regr_avgx(value, time ORDER BY time, value) AS mean_time,
+           regr_avgy(value, time ORDER BY time, value) AS mean_y,
+           regr_sxx(value, time ORDER BY time, value) AS css_time,
+           regr_sxy(value, time ORDER BY time, value) AS csp,
+           regr_syy(value, time ORDER BY time, value) AS css_y
+    FROM (SELECT *, (session::float8 - {origin}) / {unit} AS time FROM ({ratings}) rating) rating
+    GROUP BY perspective, instrument, scale, therapy, therapist
+"""
+STORE = """
+    INSERT INTO analytics_therapysums (study_id, perspective, instrument, scale, therapy_id,
+                                       therapist_id, n, mean_time, mean_y, css_time, csp, css_y)
+    SELECT %s, made.* FROM ({made}) made
+"""
+COMPARE = """
+    SELECT therapy_id, made.therapist_id, made.n, made.mean_time, made.mean_y, made.css_time, made.csp,
+           made.css_y, stored.therapist_id, stored.n, stored.mean_time, stored.mean_y, stored.css_time,
+           stored.csp, stored.css_y
+    FROM ({made}) made
+    FULL JOIN (SELECT * FROM analytics_therapysums WHERE study_id = %s) stored
+        USING (perspective, instrument, scale, therapy_id)
+    WHERE (made.therapist_id, made.n, made.mean_time, made.mean_y, made.css_time, made.csp, made.css_y)
+          IS DISTINCT FROM (stored.therapist_id, stored.n, stored.mean_time, stored.mean_y, stored.css_time,
+                            stored.csp, stored.css_y)
+      AND therapy_id NOT IN (SELECT therapy_id FROM analytics_ratingchange WHERE study_id = %s)
+"""
+
+
+def sums_refresh(study_id: UUID) -> int:
+    """Makes the sums of the therapies whose ratings changed again; of how many."""
+    with transaction.atomic():
+        _lock(study_id)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM analytics_ratingchange WHERE study_id = %s RETURNING therapy_id", [study_id]
+            )
+            changed = {therapy for (therapy,) in cursor.fetchall()}
+        if changed:
+            _replace(study_id, changed)
+    return len(changed)
+
+
+def study_sums_check(study_id: str) -> Callable[[], None]:
+    """Compares the sums of a study with its ratings. Returns the function that makes wrong ones again, says
+    so in the audit trail and the log, and asks for a refit."""
+    study = Study.objects.select_related("clinic").get(pk=UUID(study_id))
+    wrong = _wrong_therapies(study.pk)
+
+    def write() -> None:
+        if wrong:
+            _lock(study.pk)
+            _replace(study.pk, wrong)
+            audit.record("sums.repair", subject=study, clinic=study.clinic, n_therapies=len(wrong))
+            log.error("study %s: sums of %s therapies were wrong and are made again", study.pk, len(wrong))
+        # Marks without a request are of changes that no service made.
+        if wrong or RatingChange.objects.filter(study=study).exists():
+            jobs.request("refit", study.pk)
+
+    return write
+
+
+@transaction.atomic
+def sums_checks_request() -> None:
+    """Makes the check of every study due."""
+    for study in Study.objects.order_by("pk").values_list("pk", flat=True):
+        jobs.request("check_sums", study)
+
+
+def _lock(study_id: UUID) -> None:
+    """A refit and a repair make the sums of a study one after the other: at once, both would add the same."""
+    Study.objects.select_for_update(no_key=True).get(pk=study_id)
+
+
+def _replace(study_id: UUID, therapies: Collection[UUID]) -> None:
+    """A therapy without ratings has no sums afterwards."""
+    TherapySums.objects.filter(study=study_id, therapy__in=therapies).delete()
+    made, parameters = _make(study_ratings(study_id, OUTCOME_SCALE).filter(therapy__in=therapies))
+    with connection.cursor() as cursor:
+        cursor.execute(STORE.format(made=made), [study_id, *parameters])
+
+
+def _wrong_therapies(study_id: UUID) -> list[UUID]:
+    """Therapies whose sums are not those of their ratings, but for those whose change is marked."""
+    made, parameters = _make(study_ratings(study_id, OUTCOME_SCALE))
+    with connection.cursor() as cursor:
+        cursor.execute(COMPARE.format(made=made), [*parameters, study_id, study_id])
+        rows = cursor.fetchall()
+    return sorted({therapy for therapy, *sums in rows if not _agree(sums[:7], sums[7:])})
+
+
+def _agree(made: list[Any], stored: list[Any]) -> bool:
+    """Whether therapist and number are the same and the other sums differ by rounding at most."""
+    return made[:2] == stored[:2] and all(
+        math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+        for a, b in zip(made[2:], stored[2:], strict=True)
+    )
+
+
+def _make(ratings: QuerySet[Any, RatingRow]) -> tuple[str, list[Any]]:
+    """The query for the sums of these ratings, and its parameters."""
+    rows, parameters = ratings.query.sql_with_params()
+    return MAKE.format(ratings=rows, origin=ORIGIN, unit=UNIT), list(parameters)

@@ -1,0 +1,65 @@
+"""A small study with ratings, for what is made of ratings."""
+
+from datetime import timedelta
+
+import numpy as np
+from django.utils import timezone
+
+from surveys.models import Assignment, Role, Study, Therapy, User
+from surveys.services.entry import FilledForm, responses_enter
+from surveys.services.responses import Paradata
+from surveys.services.sessions import sessions_close
+from tests import factories
+
+
+def rated_clinic(
+    n_therapists: int = 4, n_therapies: int = 3, raters: tuple[str, ...] = ("patient", "therapist")
+) -> tuple[Study, User]:
+    """A small study with every form given; the first therapist has an account."""
+    rng = np.random.default_rng(7)
+    clinic = factories.make_clinic()
+    study = factories.make_study(clinic, sessions=(1, 2, 3))
+    user = factories.make_user("therapist@example.org", Role.THERAPIST, clinic=clinic)
+    now = timezone.now()
+    forms: list[FilledForm] = []
+    for k in range(n_therapists):
+        owner = user if k == 0 else factories.make_user(f"t{k}@example.org", Role.THERAPIST, clinic=clinic)
+        level = rng.normal(0, 0.3)
+        for _ in range(n_therapies):
+            therapy = factories.make_therapy(study, owner)
+            times = [now - timedelta(days=20 - 7 * number, minutes=k) for number in range(3)]
+            sessions_close(therapy=therapy, entries=[(at, "held") for at in times])
+            due = {(row.session.number, row.rater): row for row in _forms(therapy)}
+            own, slope = rng.normal(0, 0.8), rng.normal(0, 0.4)
+            for number in range(3):
+                for rater in raters:
+                    mean = 5 + level + own + slope * number + rng.normal(0, 0.4)
+                    values = np.clip(np.round(rng.normal(mean, 0.6, 12)), 1, 7).astype(int).tolist()
+                    forms.append(_filled(due[number + 1, rater], dict(enumerate(values, start=1))))
+    responses_enter(study=study, forms=forms)
+    return study, user
+
+
+def rate(therapy: Therapy, value: int = 6) -> None:
+    """One more session of a therapy, and the patient's rating of it."""
+    at = timezone.now() - timedelta(hours=2)
+    (session,) = sessions_close(therapy=therapy, entries=[(at, "held")])
+    form = next(row for row in _forms(therapy) if row.session == session and row.rater == "patient")
+    responses_enter(study=therapy.study, forms=[_filled(form, dict.fromkeys(range(1, 13), value))])
+
+
+def _forms(therapy: Therapy) -> list[Assignment]:
+    return list(Assignment.objects.filter(session__therapy=therapy).select_related("session"))
+
+
+def _filled(form: Assignment, answers: dict[int, int]) -> FilledForm:
+    at = form.session.held_at + timedelta(hours=1)
+    return FilledForm(
+        assignment_id=form.pk,
+        answers=answers,
+        opened_at=at,
+        submitted_at=at,
+        browser_hash=str(form.pk).replace("-", ""),
+        paradata=Paradata(device="phone", channel="link"),
+        sharing="scores",
+    )
