@@ -16,6 +16,7 @@ or w_j'A_a w_j with w = (I + T A)^-1 and A_a = Z_j'R^-1 E_a R^-1 Z_j.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -358,7 +359,7 @@ class Curvature:
 
 
 def _flat(X: Array) -> Array:
-    return X.reshape(len(X), -1)
+    return X.reshape(len(X), math.prod(X.shape[1:]))
 
 
 def _pairs(D: Array, M: Array) -> Array:

@@ -74,6 +74,10 @@ class LongData:
         """SHA-256 of units and rows, whatever the order in which the rows came."""
         return _fingerprint(self.columns, self.units)
 
+    def fingerprint_of(self, outcome: str) -> str:
+        """SHA-256 of the ratings alone, to tell whether models with different predictors share them."""
+        return _fingerprint({outcome: self.columns[outcome]}, ())
+
     @classmethod
     def from_columns(cls, columns: Mapping[str, ArrayLike] | pd.DataFrame, spec: GrowthSpec) -> Self:
         """Check and sort columns of equal length (a dict of arrays, or a DataFrame); others are ignored.
@@ -275,10 +279,10 @@ def _fingerprint(columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...]) 
     rows ^= rows >> np.uint64(32)
     digest = hashlib.sha256("\x1e".join([str(n), *(level.group for level in units)]).encode())
     if n:
-        low = units[-1]
-        of_units = np.add.reduceat(rows, low.start)
+        low_start = units[-1].start if units else np.arange(n)
+        of_units = np.add.reduceat(rows, low_start)
         for level in units:
-            inside = np.diff(np.searchsorted(low.start, level.start), append=len(low))
+            inside = np.diff(np.searchsorted(low_start, level.start), append=len(low_start))
             for codes, names in zip(level.codes, level.names, strict=True):
                 of_units += np.repeat(_label_words(names)[codes], inside) * _odd_number(level.group)
                 of_units ^= of_units >> np.uint64(31)

@@ -89,7 +89,7 @@ def estimate(
             formula=_formula(spec),
             method=spec.method,
             **no_estimates(reason),
-            **provenance(data),
+            **provenance(data, spec.outcome),
         )
         out = Estimate(data, spec, unfitted)
     return replace(out, result=replace(out.result, seconds=time.perf_counter() - began))
@@ -119,7 +119,7 @@ def _estimate(
         formula=_formula(spec),
         method=spec.method,
         **estimates(design, objective, found, inference),
-        **provenance(data),
+        **provenance(data, spec.outcome),
     )
     require_finite(result, spec.df)
     return Estimate(data, spec, result, design, objective, found, inference)
@@ -207,7 +207,7 @@ def no_estimates(reason: Unfittable) -> dict[str, Any]:
     )
 
 
-def provenance(data: LongData | UnitSums) -> dict[str, Any]:
+def provenance(data: LongData | UnitSums, outcome: str) -> dict[str, Any]:
     """Fields of a result that say what it rests on."""
     units = {level.group: len(level) for level in data.units}
     return {
@@ -215,6 +215,7 @@ def provenance(data: LongData | UnitSums) -> dict[str, Any]:
         "engine": ENGINE,
         "libraries": LIBRARIES,
         "fingerprint": data.fingerprint,
+        "ratings_fingerprint": data.fingerprint_of(outcome),
         "seconds": 0.0,
     }
 

@@ -81,7 +81,7 @@ def fit_joint(
         fields |= _of_both(design, objective, found, inference, spec, raters, ratios)
     except Unfittable as reason:
         fields = no_estimates(reason) | {"residual": None, "contrasts": (), "tests": ()}
-    result = JointResult(**common, **fields, **provenance(data))
+    result = JointResult(**common, **fields, **provenance(data, spec.outcome))
     if result.is_fitted:
         require_finite(result, spec.df)
     return replace(result, seconds=clock.perf_counter() - began)

@@ -65,7 +65,7 @@ class FitResult:
     lme4's logLik (for REML, REML criterion / -2), `deviance` -2 times that.  `vcov_fixed` is the covariance
     that the SEs come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of
     the spec's terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.
-    `seconds`: time of the fit.
+    `fingerprint` is of all data used, `ratings_fingerprint` of the outcome.  `seconds`: time of the fit.
     """
 
     status: Status
@@ -88,6 +88,7 @@ class FitResult:
     engine: str
     libraries: Mapping[str, str]
     fingerprint: str
+    ratings_fingerprint: str
     seconds: float
 
     @property

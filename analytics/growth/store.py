@@ -69,6 +69,11 @@ class UnitSums:
             digest.update("\x1f".join([name, *map(str, self.predictors[name].tolist())]).encode())
         return digest.hexdigest()
 
+    def fingerprint_of(self, outcome: str) -> str:
+        """SHA-256 of the sums of the outcome alone."""
+        values = np.sort(np.column_stack([self.n, self.mean_y, self.css_y]).astype("<f8"), axis=0)
+        return hashlib.sha256(outcome.encode() + values.tobytes()).hexdigest()
+
     @classmethod
     def from_table(
         cls,

@@ -331,3 +331,16 @@ def test_objective_has_no_value_where_nothing_is_left_of_the_residual():
     empty = dataclasses.replace(stats, residual=Independent(nothing))
 
     assert Objective(empty, problem.design.levels, reml=True).evaluate(np.ones(3)) is None
+
+
+def test_model_of_the_higher_level_alone_is_fitted_to_data_with_two_levels():
+    """lmer of the therapist level alone: the data's lower level has no random effects."""
+    both = GrowthSpec.from_formula("y ~ time", ["1 + time | therapist", "1 + time | therapist:patient"])
+    alone = GrowthSpec.from_formula("y ~ time", ["1 + time | therapist"])
+    columns = simulated(3)
+
+    on_two_levels = fit(LongData.from_columns(columns, both), alone)
+    on_one = fit(LongData.from_columns(columns, alone), alone)
+    assert on_two_levels.loglik == pytest.approx(on_one.loglik, rel=1e-12)
+    np.testing.assert_allclose(on_two_levels.theta, on_one.theta, rtol=1e-8)
+    np.testing.assert_allclose(on_two_levels.vcov_fixed, on_one.vcov_fixed, rtol=1e-8)
