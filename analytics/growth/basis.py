@@ -161,7 +161,11 @@ def make_basis(
         sums = _row_sums(data, list(wanted.rows.values()), y)
     place = {key: i for i, key in enumerate(keys)}
     primitives = _primitives(wanted, place, sums.triangle)
-    weights = [None if weight == ONE else wanted.weights[weight] for _, weight in primitives]
+    # A weight far from 0, as a year of birth, would make its products all but copies of the functions.
+    centres = {key: float(sums.n @ values) / data.n_rows for key, values in wanted.weights.items()}
+    weights = [
+        None if weight == ONE else wanted.weights[weight] - centres[weight] for _, weight in primitives
+    ]
     n, n_rows = sums.n, data.n_rows
     mean, cross, with_y = _of_primitives(sums, [index for index, _ in primitives], weights)
     if any(weight is not None for weight in weights):
@@ -183,7 +187,9 @@ def make_basis(
     beta[0], beta[1:] = root[0, 0] * sums.mean[-1], beta_y
     css_y = sums.cross[-1, -1]
     functions = {
-        function: _coding_of(function, place, sums, primitives, coding) for function in wanted.functions
+        (row, weight): _coding_of((row, weight), place, sums, primitives, coding)
+        + centres.get(weight, 0.0) * _coding_of((row, ONE), place, sums, primitives, coding)
+        for row, weight in wanted.functions
     }
     basis = Basis(
         n_rows=n_rows,
@@ -208,11 +214,15 @@ Primitive = tuple[int, str]
 def _primitives(wanted: Wanted, place: Mapping[str, int], triangle: Array) -> list[Primitive]:
     """Orthonormal row functions (-1 for 1) with weights, the fewest that hold all that is wanted."""
     needed: dict[Primitive, None] = {(-1, ONE): None}
-    for row, weight in sorted(wanted.functions, key=lambda function: function[1] != ONE):
-        needed[-1, weight] = None
-        if row != ONE:
-            for i in np.flatnonzero(triangle[:, place[row]]):
-                needed[int(i), weight] = None
+    for with_weight in (False, True):
+        for row, weight in wanted.functions:
+            if with_weight and weight == ONE:
+                continue
+            own = weight if with_weight else ONE
+            needed[-1, own] = None
+            if row != ONE:
+                for i in np.flatnonzero(triangle[:, place[row]]):
+                    needed[int(i), own] = None
     return list(needed)
 
 

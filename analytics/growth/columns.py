@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ def columns_of_spec(
     data: LongData | UnitSums, spec: GrowthSpec
 ) -> tuple[Basis, tuple[Column, ...], tuple[Array, ...]]:
     """Basis of a model, its fixed columns, and per random term the coding (u, q) of its columns."""
+    _require_columns(data, spec)
     wanted = Wanted()
     random = [
         [_random_function(data, term, column, wanted) for column in term.columns] for term in spec.random
@@ -74,6 +76,18 @@ def columns_of_matrices(
         tuple(Column(name, coding[function], weight) for name, function, weight in fixed),
         tuple(np.column_stack([coding[key] for key in keys]) for keys in functions),
     )
+
+
+def _require_columns(data: LongData | UnitSums, spec: GrowthSpec) -> None:
+    if isinstance(data, UnitSums):
+        there = {data.time, data.outcome, *data.predictors}
+        if spec.outcome != data.outcome:
+            raise SpecError(f"the sums are of {data.outcome!r}, not of {spec.outcome!r}: sum that column")
+    else:
+        there = set(data.columns)
+    missing = [name for name in (*spec.numeric, *spec.predictors) if name not in there]
+    if missing:
+        raise SpecError(f"the data were read for another model: they hold no {missing[0]!r}")
 
 
 def _random_function(data: LongData | UnitSums, term: RandomTerm, column: str, wanted: Wanted) -> Function:
@@ -151,11 +165,7 @@ def _simple_column(data: LongData | UnitSums, term: tuple[str, ...], wanted: Wan
 
 def _formula_columns(data: LongData, spec: GrowthSpec, wanted: Wanted) -> list[FixedColumn]:
     names, X = model_columns(spec.fixed, data.columns)
-    words = {
-        word
-        for name in names
-        for word in name.replace("[", " ").replace(":", " ").replace("(", " ").replace(")", " ").split()
-    }
+    words = {word for name in names for word in re.findall(r"[^\W\d]\w*", name)}
     for name, column in zip(names, X.T, strict=True):
         _require_finite(name, column, data)
     # A factor with one category stands for no column at all.
@@ -165,15 +175,28 @@ def _formula_columns(data: LongData, spec: GrowthSpec, wanted: Wanted) -> list[F
             raise Unfittable(
                 "no_variation", f"predictor {name!r} has the same value in all {len(X)} rows used"
             )
+    values = dict(zip(names, X.T, strict=True))
+    values |= {name: column for name, column in data.columns.items() if column.dtype.kind == "f"}
+    return [_product_column(data, name, values, wanted) for name in names]
+
+
+def _product_column(data: LongData, name: str, values: Mapping[str, Array], wanted: Wanted) -> FixedColumn:
+    """A column that formulaic made, taken apart into what varies inside a highest unit and what does not."""
     high = data.units[0].start
-    out: list[FixedColumn] = []
-    for name, column in zip(names, X.T, strict=True):
-        if is_constant(column, high):
-            out.append((name, (ONE, ONE), None if name == "Intercept" else column[high]))
-            continue
-        wanted.rows.setdefault(name, np.ascontiguousarray(column))
-        out.append((name, wanted.add(name), None))
-    return out
+    parts = name.split(":")
+    if name == "Intercept" or not all(part in values for part in parts):
+        parts = [name]
+    weight: Array | None = None
+    rows: list[str] = []
+    for part in parts:
+        if not is_constant(values[part], high):
+            rows.append(part)
+        elif name != "Intercept":
+            weight = values[part][high] if weight is None else weight * values[part][high]
+    key = ":".join(rows) or ONE
+    if rows:
+        wanted.rows.setdefault(key, np.prod([values[part] for part in rows], axis=0))
+    return name, wanted.add(key), weight
 
 
 def _require_finite(name: str, values: Array, data: LongData) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -21,6 +21,8 @@ from .errors import DataError
 from .spec import GrowthSpec, RandomTerm
 
 Label = tuple[str, ...]
+INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
+LARGEST = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +74,23 @@ class LongData:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of units and rows, whatever the order in which the rows came."""
-        return _fingerprint(self.columns, self.units)
+        return fingerprint_of_rows(self.columns, self.units, self.units[-1].start)
 
     def fingerprint_of(self, outcome: str) -> str:
         """SHA-256 of the ratings alone, to tell whether models with different predictors share them."""
-        return _fingerprint({outcome: self.columns[outcome]}, ())
+        return fingerprint_of_rows({outcome: self.columns[outcome]}, (), np.arange(len(self)))
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, ArrayLike] | pd.DataFrame, spec: GrowthSpec) -> Self:
+    def from_columns(
+        cls,
+        columns: Mapping[str, ArrayLike] | pd.DataFrame,
+        spec: GrowthSpec,
+        *,
+        labels: Collection[str] = (),
+    ) -> Self:
         """Check and sort columns of equal length (a dict of arrays, or a DataFrame); others are ignored.
+
+        `labels`: predictors that are names, read as text even where they are numbers.
 
         Missing is None, NaN or an empty string.  Units are keyed by all their grouping columns, so a patient
         label under two therapists is two units of `therapist:patient`.  Raises DataError, with column and
@@ -90,19 +100,23 @@ class LongData:
         used = _used_columns(columns, spec)
         values: dict[str, NDArray[Any]] = {}
         for name in dict.fromkeys((*spec.numeric, *spec.predictors)):
-            values[name] = _measure(name, used[name], must_be_number=name in spec.numeric)
-        labels = {name: _labels(used[name]) for name in spec.groups}
+            if name in labels:
+                codes, names = _labels(used[name])
+                values[name] = np.array([*names.astype(str).tolist(), None], dtype=object)[codes]
+            else:
+                values[name] = _measure(name, used[name], must_be_number=name in spec.numeric)
+        units = {name: _labels(used[name]) for name in spec.groups}
         complete = np.ones(len(next(iter(used.values()))), dtype=bool)
         for column in values.values():
             complete &= ~np.isnan(column) if column.dtype.kind == "f" else ~np.asarray(pd.isna(column))
-        for codes, _ in labels.values():
+        for codes, _ in units.values():
             complete &= codes >= 0
         n_dropped = len(complete) - int(np.count_nonzero(complete))
         row_numbers = np.flatnonzero(complete) + 1
         if n_dropped:
             values = {name: column[complete] for name, column in values.items()}
-            labels = {name: (codes[complete], names) for name, (codes, names) in labels.items()}
-        return cls._sorted(spec, values, labels, row_numbers, n_dropped)
+            units = {name: (codes[complete], names) for name, (codes, names) in units.items()}
+        return cls._sorted(spec, values, units, row_numbers, n_dropped)
 
     @classmethod
     def _sorted(
@@ -140,6 +154,8 @@ def _used_columns(
             there = ", ".join(str(column) for column in columns)
             raise DataError(f"there is no column {name!r} (there are: {there})", column=name)
         column = columns[name]
+        if isinstance(column, pd.DataFrame) or np.ndim(column) != 1:
+            raise DataError(f"column {name!r} stands more than once in the data", column=name)
         if isinstance(column, pd.Series) and column.dtype.kind in "fiu":
             column = column.to_numpy()
         if not (isinstance(column, np.ndarray) and column.dtype.kind in "fiu" and column.ndim == 1):
@@ -178,6 +194,7 @@ def _measure(name: str, column: pd.Series | NDArray[Any], *, must_be_number: boo
                 row=row + 1,
             )
         numbers = each[codes]
+    _require_size(name, numbers)
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(np.flatnonzero(infinite)[0]) + 1
@@ -185,19 +202,38 @@ def _measure(name: str, column: pd.Series | NDArray[Any], *, must_be_number: boo
     return numbers
 
 
+def _require_size(name: str, numbers: NDArray[Any]) -> None:
+    """Refuse numbers whose squares floating point does not hold."""
+    size = np.abs(numbers[np.isfinite(numbers)])
+    size = size[size > 0]
+    if len(size) and (size.max() > LARGEST or size.max() < 1 / LARGEST):
+        what = "large" if size.max() > LARGEST else "small"
+        raise DataError(
+            f"column {name!r}: {size.max():.0e} is too {what} to compute with: change its unit", column=name
+        )
+
+
 def _labels(column: pd.Series | NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Code of each row, -1 where missing, and the names coded; 7, 7.0 and "7" are one label."""
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
+        return _coded_integers(column)
     found, uniques = pd.factorize(column, use_na_sentinel=True)
-    if uniques.dtype.kind in "iu":
-        order = np.argsort(uniques)
-        place = np.empty(len(uniques), dtype=np.intp)
-        place[order] = np.arange(len(uniques))
-        return place[found], np.asarray(uniques)[order]
     names = [_label(value) for value in np.asarray(uniques, dtype=object).tolist()]
-    ordered = np.array(sorted({name for name in names if name is not None}), dtype=object)
+    unique = {name for name in names if name is not None}
+    # Numbers written as text come in the order of the numbers: the same data have one order.
+    all_integers = all(INTEGER.fullmatch(name) for name in unique)
+    ordered = np.array(sorted(unique, key=int if all_integers else None), dtype=object)
     places = {name: i for i, name in enumerate(ordered.tolist())}
     codes = np.array([*(-1 if name is None else places[name] for name in names), -1], dtype=np.intp)
     return codes[found], ordered
+
+
+def _coded_integers(column: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Rows of a unit mostly stand together: then only the first of each run is looked up."""
+    first = np.flatnonzero(np.diff(column, prepend=column[:1] - 1))
+    has_runs = 2 * len(first) < len(column)
+    names, codes = np.unique(column[first] if has_runs else column, return_inverse=True)
+    return np.repeat(codes, np.diff(first, append=len(column))) if has_runs else codes, names
 
 
 def _label(value: object) -> str | None:
@@ -242,9 +278,12 @@ def _unit_codes(columns: list[tuple[NDArray[np.intp], NDArray[Any]]]) -> NDArray
     for inner, names in columns[1:]:
         codes = codes * max(len(names), 1) + inner
         size *= max(len(names), 1)
-    found, uniques = pd.factorize(codes)
-    if len(uniques) == size and len(columns) == 1:
+    if len(codes) == 0 or (len(columns) == 1 and np.bincount(codes, minlength=size).all()):
         return codes
+    is_new = np.diff(codes, prepend=codes[0])
+    if (is_new >= 0).all():
+        return np.cumsum(is_new != 0)
+    found, uniques = pd.factorize(codes)
     place = np.empty(len(uniques), dtype=np.intp)
     place[np.argsort(uniques)] = np.arange(len(uniques))
     return place[found]
@@ -262,8 +301,14 @@ def _units(
     )
 
 
-def _fingerprint(columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...]) -> str:
-    """Rows enter by the sum of their hashes in each lowest unit, and units likewise: sums know no order."""
+def fingerprint_of_rows(
+    columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...], low_start: NDArray[np.intp]
+) -> str:
+    """SHA-256 of columns (N,) and the labels of units, whatever the order of either.
+
+    Rows enter by the sum of their hashes in each run that begins at `low_start`, and runs likewise: sums know
+    no order.
+    """
     n = len(next(iter(columns.values())))
     rows = np.zeros(n, dtype=np.uint64)
     for name in sorted(columns):
@@ -273,13 +318,14 @@ def _fingerprint(columns: Mapping[str, NDArray[Any]], units: tuple[Units, ...]) 
             words = (column + 0.0).view(np.uint64)
         else:
             words = pd.util.hash_array(column, categorize=True)
-        rows += words * _odd_number(f"{name}\x1e{column.dtype.kind}")
-        rows ^= rows >> np.uint64(29)
+        words *= _odd_number(f"{name}\x1e{column.dtype.kind}")
+        rows += words
+        np.right_shift(rows, np.uint64(29), out=words)
+        rows ^= words
         rows *= np.uint64(0x9E3779B97F4A7C15)
     rows ^= rows >> np.uint64(32)
     digest = hashlib.sha256("\x1e".join([str(n), *(level.group for level in units)]).encode())
     if n:
-        low_start = units[-1].start if units else np.arange(n)
         of_units = np.add.reduceat(rows, low_start)
         for level in units:
             inside = np.diff(np.searchsorted(low_start, level.start), append=len(low_start))
@@ -298,7 +344,7 @@ def _label_words(names: NDArray[Any]) -> NDArray[np.uint64]:
         return names.astype(np.int64).view(np.uint64) * _odd_number("label")
     words = pd.util.hash_array(names, categorize=False)
     for i, name in enumerate(names.tolist()):
-        if re.fullmatch(r"0|-?[1-9]\d{0,17}", name):
+        if INTEGER.fullmatch(name):
             words[i] = _label_words(np.array([int(name)]))[0]
     return words
 

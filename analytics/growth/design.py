@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ from .basis import Basis
 from .columns import Column, columns_of_matrices, columns_of_spec
 from .covariance import Array, Shape
 from .data import LongData
-from .errors import DataError, Unfittable
+from .errors import DataError, SpecError, Unfittable
 from .residual import Independent, Reduced
 from .spec import GrowthSpec, RandomTerm
 from .statistics import Level, Statistics
@@ -51,7 +52,8 @@ class Rows(Protocol):
 class Design:
     """All that a fit needs; levels are in the order of the spec's random terms.
 
-    `R` (p, p), `gamma_ols` (p,) and `scale` as in the head.  `rows`: None where only sums are at hand.
+    `R` (p, p), `gamma_ols` (p,) and `scale` as in the head.  `rows`: None where only sums are at
+    hand.  `shift`: deviance that a rater's own unit of the outcome takes away (`sessions`).
     """
 
     names: tuple[str, ...]
@@ -61,12 +63,23 @@ class Design:
     levels: tuple[Level, ...]
     statistics: Statistics
     rows: Rows | None
+    shift: float = 0.0
+
+    @cached_property
+    def coding(self) -> Array:
+        """(p, p): beta = coding gamma for coefficients gamma on Q in units of `scale`."""
+        out: Array = self.scale * linalg.solve_triangular(self.R, np.eye(len(self.R)))
+        return out
+
+    def gamma(self, of_residual: Array) -> Array:
+        """Coefficients (p,) on Q, in units of `scale`, of the outcome from those of the residual r."""
+        return self.gamma_ols / self.scale + of_residual
 
     def deviance_shift(self, *, reml: bool) -> float:
         """Deviance in the user's coding minus that in the working coding."""
         dof = self.statistics.n_rows - (len(self.names) if reml else 0)
         log_det_R = float(np.log(np.abs(np.diag(self.R))).sum())
-        return 2 * dof * float(np.log(self.scale)) + (2 * log_det_R if reml else 0.0)
+        return self.shift + 2 * dof * float(np.log(self.scale)) + (2 * log_det_R if reml else 0.0)
 
 
 def build_design(data: LongData | UnitSums, spec: GrowthSpec) -> Design:
@@ -172,6 +185,8 @@ def require_rows(data: LongData | UnitSums, terms: Sequence[RandomTerm]) -> None
         )
     n_units = {units.group: len(units) for units in data.units}
     for term in terms:
+        if term.group not in n_units:
+            raise SpecError(f"the data were not read for a model with random effects of {term.group!r}")
         if n_units[term.group] < 2:
             raise Unfittable(
                 "insufficient_data", f"there is only one {term.group!r}; at least two are needed"

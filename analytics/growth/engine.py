@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -102,7 +102,11 @@ def _require_theta0(spec: GrowthSpec, theta0: Sequence[float] | None) -> None:
     n_theta = sum(
         q * (q + 1) // 2 if term.correlated else q for q, term in zip(sizes, spec.random, strict=True)
     )
-    if len(theta0) != n_theta or not np.isfinite(np.asarray(theta0, dtype=float)).all():
+    try:
+        values = np.asarray(theta0, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape != (n_theta,) or not np.isfinite(values).all():
         raise SpecError(f"theta0 must be {n_theta} finite numbers for this model")
 
 
@@ -113,7 +117,7 @@ def _estimate(
     objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
     start = None if theta0 is None else _start(design, objective, theta0)
     found = converged(search(objective, start, deadline=deadline), spec.outcome)
-    inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
+    inference = infer(design, objective, found, spec.df, len(data.units[0]))
     result = FitResult(
         outcome=spec.outcome,
         formula=_formula(spec),
@@ -151,27 +155,15 @@ def _start(design: Design, objective: Objective, theta0: Sequence[float]) -> Arr
     return objective.theta([change_coding(level.R, Lambda) for level, Lambda in pairs])
 
 
-def coding_of(design: Design) -> Array:
-    """(p, p): beta = coding gamma for coefficients gamma of the residual in units of `scale`."""
-    out: Array = design.scale * linalg.solve_triangular(design.R, np.eye(len(design.R)))
-    return out
-
-
-def beta_of(design: Design, found: Search) -> Array:
-    """Fixed effects (p,) as the user coded them."""
-    beta: Array = linalg.solve_triangular(design.R, design.gamma_ols + design.scale * found.evaluation.gamma)
-    return beta
-
-
 def estimates(
     design: Design, objective: Objective, found: Search, inference: FixedInference
 ) -> dict[str, Any]:
     """Fields of a result that come from the estimation; raises Unfittable where the check fails."""
     ev = found.evaluation
-    beta, sigma = beta_of(design, found), design.scale * float(np.sqrt(ev.s2))
+    beta, sigma = design.coding @ inference.gamma, design.scale * float(np.sqrt(ev.s2))
     deviance = ev.deviance + design.deviance_shift(reml=objective.reml)
     factors = [
-        change_coding(linalg.inv(level.R), Lambda)
+        change_coding(linalg.solve_triangular(level.R, np.eye(len(level.R))), Lambda)
         for level, Lambda in zip(design.levels, objective.factors(found.theta), strict=True)
     ]
     check = agreement(design, objective, found)
@@ -227,31 +219,29 @@ def agreement(design: Design, objective: Objective, found: Search) -> float:
         raise Unfittable(
             "not_converged",
             f"penalised least squares at the fitted variances disagrees by {check:.1e}: "
-            "a predictor's origin or scale may be too far from its values",
+            "values of the outcome or a predictor may be too far from 0, or all but the same, for its digits",
         )
     return check
 
 
 def require_finite(result: FitResult, df: str) -> None:
     """Raises Unfittable if a number of the result is none."""
-    numbers = [result.deviance, result.sigma, *result.theta]
-    for row in result.fixed:
-        numbers += [
-            row.estimate,
-            row.se,
-            row.t,
-            row.p,
-            row.lower,
-            row.upper,
-            *([] if row.df is None else [row.df]),
-        ]
-    for level in result.random:
-        numbers += [value for row in level.cov for value in row]
-    if not np.isfinite(np.array(numbers, dtype=float)).all():
+    if not all(np.isfinite(number) for number in _numbers(result.to_dict())):
         raise Unfittable(
             "not_converged",
             f"{result.df_method} inference gave numbers that are not finite; df is {df!r}",
         )
+
+
+def _numbers(value: object) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
 
 
 def _fixed_rows(names: tuple[str, ...], beta: Array, inference: FixedInference) -> tuple[FixedEffect, ...]:

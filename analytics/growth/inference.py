@@ -23,6 +23,7 @@ import numpy as np
 from scipy import linalg, special
 
 from .covariance import Array
+from .design import Design
 from .errors import Unfittable
 from .objective import Objective
 from .optimize import Search
@@ -35,43 +36,57 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class FixedInference:
-    """Tests of fixed effects at one minimum, in the user's coding.
+    """Tests of fixed effects at one minimum.
 
-    `cov` (p, p): covariance of the fixed effects, adjusted for Kenward-Roger.  `coding` (p, p) takes working
-    coefficients to the user's: beta = coding gamma.
+    `cov` (p, p): covariance of the fixed effects as the user coded them, adjusted for Kenward-Roger.
+    `coding` (p, p) takes working coefficients `gamma` (p,), of covariance `cov_gamma`, there.
     """
 
     method: DfMethod
     cov: Array
+    gamma: Array
+    cov_gamma: Array
     coding: Array
     found: Search
     adjustment: KenwardRoger | None
 
     def df(self, L: Array) -> Array:
         """Degrees of freedom (n,) of the contrasts L beta, L (n, p), one by one; inf for Wald."""
-        working = L @ self.coding
+        return self._df(L @ self.coding)
+
+    def _df(self, working: Array) -> Array:
         if self.method == "wald":
-            return np.full(len(L), np.inf)
+            return np.full(len(working), np.inf)
         if self.adjustment is not None:
             return _df_kenward_roger(self.adjustment, working)
         return _df_satterthwaite(self.found, working)
 
-    def f_test(self, L: Array, beta: Array) -> FTest:
-        """Test of L beta = 0 for q contrasts at once, L (q, p) of full rank."""
-        q, estimate = len(L), L @ beta
-        cov = L @ self.cov @ L.T
+    def f_test(self, L: Array) -> FTest:
+        """Test of L beta = 0 for q contrasts at once, L (q, p) of full rank; no numbers where none exists."""
+        q = len(L)
+        # F is the same in any basis of the contrasts; an orthonormal one costs no digits.
+        working = np.asarray(linalg.qr((L @ self.coding).T, mode="economic")[0].T, dtype=np.float64)
+        estimate, cov = working @ self.gamma, working @ self.cov_gamma @ working.T
         scale, df = 1.0, np.inf
-        if self.adjustment is not None:
-            scale, df = _several_kenward_roger(self.adjustment, L @ self.coding)
-        elif self.method == "satterthwaite":
-            df = self._several_satterthwaite(L, cov)
-        F = scale * float(estimate @ linalg.solve(cov, estimate, assume_a="pos")) / q
-        p = float(special.chdtrc(q, q * F) if np.isinf(df) else special.fdtrc(q, df, F))
-        return FTest(F, q, None if np.isinf(df) else float(df), p)
+        with np.errstate(all="ignore"):
+            if self.adjustment is not None:
+                scale, df = _several_kenward_roger(self.adjustment, working)
+            elif self.method == "satterthwaite":
+                df = self._several_satterthwaite(L)
+            F = scale * float(estimate @ linalg.solve(cov, estimate, assume_a="pos")) / q
+        if np.isinf(df):
+            return FTest(F, q, None, float(special.chdtrc(q, q * F)))
+        # With two degrees of freedom or fewer F has no mean, and the methods match means.
+        if not (np.isfinite([F, df]).all() and scale > 0 and df > 2):
+            return FTest(None, q, None, None)
+        return FTest(F, q, float(df), float(special.fdtrc(q, df, F)))
 
-    def _several_satterthwaite(self, L: Array, cov: Array) -> float:
-        """Fai & Cornelius (1996, J Stat Comput Simul 54, 363-378): df from those of independent contrasts."""
-        _, U = linalg.eigh(cov)
+    def _several_satterthwaite(self, L: Array) -> float:
+        """Fai & Cornelius (1996, J Stat Comput Simul 54, 363-378): df from those of independent contrasts.
+
+        Which contrasts are taken, and so the df, depends on the coding of L; it is lmerTest's.
+        """
+        _, U = linalg.eigh(L @ self.cov @ L.T)
         each = self.df(U.T @ L)
         if len(L) == 1:
             return float(each[0])
@@ -82,16 +97,16 @@ class FixedInference:
 
 @dataclass(frozen=True)
 class FTest:
-    """F, its degrees of freedom (`df` None for the chi-square of a Wald test, divided by `q`), and p."""
+    """F of q contrasts, df (None for the chi-square / q of a Wald test) and p; None where there is none."""
 
-    F: float
+    F: float | None
     q: int
     df: float | None
-    p: float
+    p: float | None
 
 
 def infer(
-    objective: Objective, found: Search, coding: Array, choice: DfChoice, n_high: int
+    design: Design, objective: Objective, found: Search, choice: DfChoice, n_high: int
 ) -> FixedInference:
     """Inference at a minimum.
 
@@ -105,12 +120,15 @@ def infer(
         methods = ("kenward-roger", "satterthwaite")
     else:
         methods = ("satterthwaite",)
+    coding, gamma = design.coding, design.gamma(found.evaluation.gamma)
     for method in methods:
         adjustment = kenward_roger(objective, found) if method == "kenward-roger" else None
-        C = found.evaluation.C if adjustment is None else adjustment.adjusted
-        cov = found.evaluation.s2 * coding @ C @ coding.T
-        inference = FixedInference(method, (cov + cov.T) / 2, coding, found, adjustment)
-        if np.isfinite(cov).all() and (np.diag(cov) > 0).all() and (inference.df(np.eye(len(cov))) > 0).all():
+        cov_gamma = found.evaluation.s2 * (found.evaluation.C if adjustment is None else adjustment.adjusted)
+        cov = coding @ cov_gamma @ coding.T
+        inference = FixedInference(method, (cov + cov.T) / 2, gamma, cov_gamma, coding, found, adjustment)
+        with np.errstate(all="ignore"):
+            dfs = inference.df(np.eye(len(cov)))
+        if np.isfinite(cov).all() and (np.diag(cov) > 0).all() and (dfs > 0).all():
             return inference
     raise Unfittable("insufficient_data", f"too few units for {methods[-1]} degrees of freedom")
 

@@ -32,7 +32,7 @@ from .columns import Column
 from .covariance import Array
 from .data import LongData
 from .design import Design, least_squares, levels_of, require_rows, span_of, triangle_of
-from .engine import beta_of, coding_of, converged, estimates, no_estimates, provenance, require_finite
+from .engine import converged, estimates, no_estimates, provenance, require_finite
 from .errors import Unfittable
 from .inference import FixedInference, infer, t_test
 from .multiplicity import benjamini_hochberg, holm
@@ -62,7 +62,7 @@ def fit_joint(
     """
     began = clock.perf_counter()
     deadline = None if seconds is None else began + seconds
-    data = LongData.from_columns(columns, spec.columns_spec())
+    data = LongData.from_columns(columns, spec.columns_spec(), labels=spec.labels)
     raters = rater_names(data, spec)
     common: dict[str, Any] = {
         "outcome": spec.outcome,
@@ -74,24 +74,18 @@ def fit_joint(
         design = _design(data, spec, raters, sessions)
         objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
         found = converged(search(objective, deadline=deadline), spec.outcome)
-        _require_two_views(objective, found)
-        inference = infer(objective, found, coding_of(design), spec.df, len(data.units[0]))
+        inference = infer(design, objective, found, spec.df, len(data.units[0]))
         fields = estimates(design, objective, found, inference)
-        ratios = _likelihood_ratios(data, spec, raters, sessions) if likelihood_ratio else {}
-        fields |= _of_both(design, objective, found, inference, spec, raters, ratios)
+        ratios = _likelihood_ratios(data, spec, raters, sessions, deadline) if likelihood_ratio else {}
+        *levels, log_ratio, z = fields["theta"]
+        fields["theta"] = (*levels, log_ratio + float(np.log(sessions.unit)), z)
+        fields |= _of_both(design, objective, found, inference, spec, raters, sessions.unit, ratios)
+        result = JointResult(**common, **fields, **provenance(data, spec.outcome))
+        require_finite(result, spec.df)
     except Unfittable as reason:
         fields = no_estimates(reason) | {"residual": None, "contrasts": (), "tests": ()}
-    result = JointResult(**common, **fields, **provenance(data, spec.outcome))
-    if result.is_fitted:
-        require_finite(result, spec.df)
+        result = JointResult(**common, **fields, **provenance(data, spec.outcome))
     return replace(result, seconds=clock.perf_counter() - began)
-
-
-def _require_two_views(objective: Objective, found: Search) -> None:
-    if abs(objective.psi(found.theta)[1]) > 8.0:
-        raise Unfittable(
-            "no_variation", "the two ratings of a session hold the same residual: one tells nothing more"
-        )
 
 
 def _names(spec: JointSpec, raters: tuple[str, str]) -> list[tuple[str, int, str, str | None]]:
@@ -111,6 +105,7 @@ def _terms(spec: JointSpec, raters: tuple[str, str]) -> list[RandomTerm]:
 
 def _columns(spec: JointSpec, raters: tuple[str, str], sessions: Sessions) -> list[Column]:
     columns = []
+    units = np.diag([1.0, 1.0 / sessions.unit])
     for term, r, function, predictor in _names(spec, raters):
         if predictor is None or predictor in sessions.weights:
             coding, weight = sessions.coding[function], sessions.weights.get(predictor or "")
@@ -119,7 +114,7 @@ def _columns(spec: JointSpec, raters: tuple[str, str], sessions: Sessions) -> li
                 sessions.coding[predictor if function == "1" else f"{function}:{predictor}"],
                 None,
             )
-        columns.append(Column(term, np.kron(np.eye(2)[r], coding), weight))
+        columns.append(Column(term, np.kron(units[r], coding), weight))
     return columns
 
 
@@ -158,7 +153,8 @@ def _design(
     B, S = sessions.products(e / scale)
     both, first, second = (int(np.count_nonzero(pattern)) for pattern in sessions.patterns)
     one, t = sessions.coding["1"], sessions.coding[spec.time]
-    own = np.column_stack([np.kron(np.eye(2)[r], column) for r in range(2) for column in (one, t)])
+    units = np.diag([1.0, 1.0 / sessions.unit])
+    own = np.column_stack([np.kron(units[r], column) for r in range(2) for column in (one, t)])
     n_units = {units.group: len(units) for units in data.units}
     return Design(
         names=names,
@@ -168,6 +164,7 @@ def _design(
         levels=levels_of(terms, [own] * len(terms), data, n_units),
         statistics=Statistics(Paired(A, B, S, both, first, second), span, high_start, len(low), n_rows),
         rows=sessions,
+        shift=2 * (both + second) * float(np.log(sessions.unit)),
     )
 
 
@@ -194,15 +191,17 @@ def _of_both(
     inference: FixedInference,
     spec: JointSpec,
     raters: tuple[str, str],
+    unit: float,
     ratios: Mapping[str, tuple[float, float]],
 ) -> dict[str, Any]:
     """Residual covariance and tests of the difference between the raters."""
     sigma = design.scale * float(np.sqrt(found.evaluation.s2))
     log_ratio, z = objective.psi(found.theta)
     residual = PairedResidual(
-        {raters[0]: sigma, raters[1]: sigma * float(np.exp(log_ratio))}, float(np.tanh(z))
+        {raters[0]: sigma, raters[1]: unit * sigma * float(np.exp(log_ratio))}, float(np.tanh(z))
     )
-    beta, place = beta_of(design, found), {name: i for i, name in enumerate(design.names)}
+    place = {name: i for i, name in enumerate(design.names)}
+    beta = design.coding @ inference.gamma
 
     def difference(rest: str) -> Array:
         L = np.zeros(len(beta))
@@ -217,7 +216,7 @@ def _of_both(
     tests = []
     for predictor in spec.predictors:
         L = np.array([row for name, _, row in named if name == predictor])
-        several = inference.f_test(L, beta)
+        several = inference.f_test(L)
         lr, p = ratios.get(predictor, (None, None))
         tests.append(DifferenceTest(predictor, several.F, several.q, several.df, several.p, lr, p))
     return {"residual": residual, "contrasts": _contrasts(named, beta, inference), "tests": tuple(tests)}
@@ -255,13 +254,13 @@ def _contrasts(
 
 
 def _likelihood_ratios(
-    data: LongData, spec: JointSpec, raters: tuple[str, str], sessions: Sessions
+    data: LongData, spec: JointSpec, raters: tuple[str, str], sessions: Sessions, deadline: float | None
 ) -> dict[str, tuple[float, float]]:
     """Statistic and p of each predictor: ML with its effects on both raters free, and alike (2 df)."""
-    free = _ml_deviance(data, spec, raters, sessions, None)
+    free = _ml_deviance(data, spec, raters, sessions, None, deadline)
     ratios = {}
     for predictor in spec.predictors:
-        alike = _ml_deviance(data, spec, raters, sessions, predictor)
+        alike = _ml_deviance(data, spec, raters, sessions, predictor, deadline)
         if free is not None and alike is not None:
             statistic = max(alike - free, 0.0)
             ratios[predictor] = (statistic, float(special.chdtrc(2, statistic)))
@@ -269,12 +268,17 @@ def _likelihood_ratios(
 
 
 def _ml_deviance(
-    data: LongData, spec: JointSpec, raters: tuple[str, str], sessions: Sessions, shared: str | None
+    data: LongData,
+    spec: JointSpec,
+    raters: tuple[str, str],
+    sessions: Sessions,
+    shared: str | None,
+    deadline: float | None,
 ) -> float | None:
     try:
         design = _design(data, spec, raters, sessions, shared=shared)
         objective = Objective(design.statistics, design.levels, reml=False)
-        found = converged(search(objective), spec.outcome)
+        found = converged(search(objective, deadline=deadline), spec.outcome)
     except Unfittable:
         return None
     return found.evaluation.deviance + design.deviance_shift(reml=False)

@@ -28,6 +28,8 @@ MAX_STEPS = 100
 CONVERGED = 1e-11
 ACCEPTABLE = 1e-7
 RUNAWAY = 1e6
+# Steps after which a residual variance on its way to zero is no longer waited for.
+PATIENCE = 25
 SMALL = 1e-2
 # SDs relative to sigma of the first random coefficient and the others, at the highest and lowest level.
 STARTS = (((0.5, 0.15), (1.0, 0.3)), ((1.0, 1.0), (0.3, 0.3)), ((0.1, 0.1), (0.1, 0.1)))
@@ -134,6 +136,8 @@ def _descend(objective: Objective, theta: Array, deadline: float | None) -> Sear
     while point is not None and steps < MAX_STEPS and not is_minimum and not _is_over(deadline):
         point, taken = _newton(objective, point, MAX_STEPS - steps, deadline)
         steps += taken + 1
+        if _is_over(deadline) or (taken >= PATIENCE and _is_running_away(objective, point)):
+            break
         point = _zero_if_negligible(objective, point)
         way_down = _way_down(objective, point)
         if way_down is None:
@@ -144,6 +148,7 @@ def _descend(objective: Objective, theta: Array, deadline: float | None) -> Sear
         return None
     point = _with_positive_diagonals(objective, point) or point
     _, decrease, curvature = _newton_step(point.derivatives)
+    settled = is_minimum and decrease < ACCEPTABLE and np.abs(point.theta).max() < RUNAWAY
     factors = objective.factors(point.theta)
     return Search(
         theta=point.theta,
@@ -153,7 +158,7 @@ def _descend(objective: Objective, theta: Array, deadline: float | None) -> Sear
         smallest_curvature=curvature,
         is_minimum=is_minimum,
         timed_out=not is_minimum and _is_over(deadline),
-        ran_away=bool(np.abs(point.theta).max() > RUNAWAY),
+        ran_away=bool(not settled and _is_running_away(objective, point)),
         steps=steps,
         singular=tuple(i for i, Lambda in enumerate(factors) if _is_singular(Lambda)),
     )
@@ -165,7 +170,8 @@ def _newton(
     """Newton steps until one promises less than CONVERGED, or none leads down."""
     for taken in range(max_steps):
         theta, deviance = point.theta, point.evaluation.deviance
-        if np.abs(theta).max() > RUNAWAY or _is_over(deadline):
+        is_lost = taken >= PATIENCE and _is_running_away(objective, point)
+        if is_lost or np.abs(theta).max() > RUNAWAY or _is_over(deadline):
             return point, taken
         step, decrease, _ = _newton_step(point.derivatives)
         if decrease < CONVERGED:
@@ -183,6 +189,16 @@ def _newton(
         theta = theta + length * step
         point = _Point(theta, tried, objective.derivatives(theta, tried))
     return point, max_steps
+
+
+def _is_running_away(objective: Objective, point: _Point) -> bool:
+    """Whether the residual variance goes to zero beside the random effects, or that of one rater does."""
+    psi = objective.psi(point.theta)
+    return bool(
+        np.abs(point.theta).max() > RUNAWAY
+        or point.evaluation.s2 < 1e-6
+        or (len(psi) and np.abs(psi).max() > 6.0)
+    )
 
 
 def _is_over(deadline: float | None) -> bool:

@@ -148,15 +148,16 @@ class Contrast:
 class DifferenceTest:
     """Level and growth of one predictor at once: no difference between the raters.
 
-    `F` with (`q`, `df`) degrees of freedom (`df` None: chi-square / q); `lr` and `lr_p`: likelihood ratio of
-    fits by ML and its chi-square p with `q` df, None where it was not asked for or a fit failed.
+    `F` with (`q`, `df`) degrees of freedom (`df` None: chi-square / q), or None with too few units for it.
+    `lr` and `lr_p`: likelihood ratio of fits by ML and its chi-square p with `q` df, None where it was not
+    asked for or a fit failed.
     """
 
     predictor: str
-    F: float
+    F: float | None
     q: int
     df: float | None
-    p: float
+    p: float | None
     lr: float | None
     lr_p: float | None
 

@@ -26,7 +26,7 @@ from scipy import linalg, optimize, stats
 from .covariance import Array, change_coding
 from .data import LongData
 from .design import Design, design_of_matrices, require_rows
-from .engine import coding_of, converged, estimates
+from .engine import converged, estimates
 from .errors import DataError, Unfittable
 from .inference import infer
 from .objective import Objective
@@ -135,7 +135,7 @@ class _Point:
         """Fixed effects, through the gate that an ordinary fit must pass."""
         parts = self.design, self.objective, self.found
         n_high = len(model.data.units[0])
-        inference = infer(self.objective, self.found, coding_of(self.design), model.spec.df, n_high)
+        inference = infer(self.design, self.objective, self.found, model.spec.df, n_high)
         fixed: tuple[FixedEffect, ...] = estimates(*parts, inference)["fixed"]
         return fixed
 

@@ -22,8 +22,7 @@ from .store import is_constant
 
 def rater_names(data: LongData, spec: JointSpec) -> tuple[str, str]:
     """The two values of the rater column in alphabetical order; raises DataError if there are not two."""
-    column = data.columns[spec.rater]
-    names = sorted({_label(value) for value in pd.unique(column).tolist()})
+    names = sorted(pd.unique(data.columns[spec.rater]).tolist())
     if len(names) != 2 and len(data):
         raise DataError(
             f"column {spec.rater!r} must name two raters, not {len(names)} ({', '.join(names[:5])})",
@@ -32,14 +31,11 @@ def rater_names(data: LongData, spec: JointSpec) -> tuple[str, str]:
     for name in names:
         if not is_name(name):
             raise DataError(
-                f"column {spec.rater!r}: {name!r} must be one word (letters, digits, _): it names effects",
+                f"column {spec.rater!r}: {name!r} must be one word of letters, digits and _ that begins with "
+                "a letter, for effects are named by it",
                 column=spec.rater,
             )
     return (names[0], names[1]) if names else ("first", "second")
-
-
-def _label(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +45,14 @@ class Sessions:
     `functions` (v, S): orthonormal functions of the session, 1 first; `coding`: each function that the model
     uses, by name, in them (v,).  `y` (2, S) the ratings, 0 where `rated` (2, S) says that there is none.
     `start` (J,): first session of each therapy.  `weights`: predictors constant in a highest unit (K,).
+    `unit`: what the ratings of the second rater are divided by, so that both vary alike; the second rater's
+    rows of X and Z are divided by it too, so that of the model only the residual changes.
     """
 
     functions: Array
     coding: Mapping[str, Array]
     weights: Mapping[str, Array]
+    unit: float
     y: Array
     rated: NDArray[np.bool_]
     start: NDArray[np.intp]
@@ -112,7 +111,7 @@ def sessions_of(data: LongData, spec: JointSpec, raters: tuple[str, str]) -> Ses
     low = data.units[-1].start
     unit = np.repeat(np.arange(len(low)), np.diff(low, append=len(data)))
     rater_codes, rater_values = pd.factorize(data.columns[spec.rater])
-    of_second = np.array([_label(value) == raters[1] for value in rater_values.tolist()])[rater_codes]
+    of_second = (rater_values == raters[1])[rater_codes]
     codes, uniques = pd.factorize(data.columns[spec.session])
     keys, first_row, session = np.unique(
         unit * max(len(uniques), 1) + codes, return_index=True, return_inverse=True
@@ -128,6 +127,12 @@ def sessions_of(data: LongData, spec: JointSpec, raters: tuple[str, str]) -> Ses
             f"no session was rated by both: check column {spec.session!r}, which pairs the ratings",
         )
     t = _of_session(data, spec.time, first_row, session)
+    if np.ptp(t) == 0:
+        raise Unfittable(
+            "no_variation", f"column {spec.time!r} has the same value in all {len(data)} rows used"
+        )
+    second_unit = _second_unit(spec, raters, y, rated, t)
+    y[1] /= second_unit
     rows, weights = {spec.time: t}, {}
     for name in spec.predictors:
         column = data.columns[name]
@@ -142,10 +147,6 @@ def sessions_of(data: LongData, spec: JointSpec, raters: tuple[str, str]) -> Ses
         else:
             rows[name] = _of_session(data, name, first_row, session)
             rows[f"{spec.time}:{name}"] = t * rows[name]
-    if np.ptp(t) == 0:
-        raise Unfittable(
-            "no_variation", f"column {spec.time!r} has the same value in all {len(data)} rows used"
-        )
     M = np.column_stack(list(rows.values()))
     centre = M.mean(axis=0)
     Q, triangle, _ = orthonormal(M - centre, S)
@@ -153,7 +154,20 @@ def sessions_of(data: LongData, spec: JointSpec, raters: tuple[str, str]) -> Ses
     coding |= {name: np.append(centre[i], triangle[:, i]) for i, name in enumerate(rows)}
     functions = np.vstack([np.ones(S), Q.T])
     start = np.searchsorted(keys, np.arange(len(low)) * max(len(uniques), 1))
-    return Sessions(functions, coding, weights, y, rated, start)
+    return Sessions(functions, coding, weights, second_unit, y, rated, start)
+
+
+def _second_unit(
+    spec: JointSpec, raters: tuple[str, str], y: Array, rated: NDArray[np.bool_], t: Array
+) -> float:
+    sizes = []
+    for rater, values, given in zip(raters, y, rated, strict=True):
+        if np.ptp(t[given]) == 0:
+            raise Unfittable("insufficient_data", f"{rater!r} rated at one value of {spec.time!r} only")
+        if np.ptp(values[given]) == 0:
+            raise Unfittable("no_variation", f"every rating of {rater!r} is {values[given][0]:g}")
+        sizes.append(float(np.std(values[given])))
+    return sizes[1] / sizes[0]
 
 
 def _require_one_rating(data: LongData, spec: JointSpec, place: NDArray[np.intp]) -> None:

@@ -156,6 +156,11 @@ class JointSpec:
             raise SpecError(f"column {(twice or [self.session])[0]!r} is named for two things")
         self.columns_spec()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Columns that are names; the session may be the time as well, and is a number then."""
+        return (self.rater,) if self.session == self.time else (self.rater, self.session)
+
     def columns_spec(self) -> GrowthSpec:
         """A spec of the columns that are needed, grouped as they are: what LongData reads."""
         groups = [":".join(self.levels[: i + 1]) for i in range(len(self.levels))]

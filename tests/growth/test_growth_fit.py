@@ -342,5 +342,5 @@ def test_model_of_the_higher_level_alone_is_fitted_to_data_with_two_levels():
     on_two_levels = fit(LongData.from_columns(columns, both), alone)
     on_one = fit(LongData.from_columns(columns, alone), alone)
     assert on_two_levels.loglik == pytest.approx(on_one.loglik, rel=1e-12)
-    np.testing.assert_allclose(on_two_levels.theta, on_one.theta, rtol=1e-8)
-    np.testing.assert_allclose(on_two_levels.vcov_fixed, on_one.vcov_fixed, rtol=1e-8)
+    np.testing.assert_allclose(on_two_levels.theta, on_one.theta, rtol=1e-5)
+    np.testing.assert_allclose(on_two_levels.vcov_fixed, on_one.vcov_fixed, rtol=1e-5)

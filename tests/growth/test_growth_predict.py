@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from analytics.growth import DataError, FitResult, GrowthSpec, LongData, SpecError, expected_course, fit
-from analytics.growth.engine import Estimate, coding_of, estimate
+from analytics.growth.engine import Estimate, estimate
 from analytics.growth.inference import infer
 from analytics.growth.modes import conditional_modes, therapist_effects
 from analytics.growth.predict import population_course, therapy_course
@@ -419,7 +419,7 @@ def test_with_df_of_its_row_the_mean_at_a_time_is_the_intercept_of_a_model_count
     columns = {name: column[kept] for name, column in columns.items()}
     est = estimate(LongData.from_columns(columns, spec), spec)
     design, objective, found = est.parts
-    inference = infer(objective, found, coding_of(design), spec.df, 12)
+    inference = infer(design, objective, found, spec.df, 12)
     course = population_course(est.result, spec, {"time": [0.0, 2.0]}, axis="time", df=inference.df)
     moved = fit(LongData.from_columns({**columns, "time": columns["time"] - 2}, spec), spec).fixed[0]
 
