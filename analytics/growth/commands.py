@@ -109,10 +109,10 @@ def run_compare(options: argparse.Namespace) -> Answer:
                 "for these state --data and both models"
             )
         first, second = (_stored_result(path) for path in options.results)
-        if first.is_fitted and second.is_fitted and first.fingerprint != second.fingerprint:
+        if first.outcome == second.outcome and first.ratings_fingerprint != second.ratings_fingerprint:
             raise SpecError(
-                "the two results are not of the same rows and columns: state --data and both models, so that "
-                "both are fitted to the same rows"
+                "the two results are not of the same ratings: state --data and both models, so that both are "
+                "fitted to the rows that both can use"
             )
         return _of_comparison([(first, None), (second, None)], None, options)
     if options.formula is None or not options.random or not (options.formula2 or options.random2):

@@ -121,9 +121,10 @@ class Objective:
         mo = curvature.moments.reordered(order)
         hessian_fixed = -mo.trace + 2 * mo.qq / ev.s2
         gradients = self.covariance_gradients(ev)
-        for part, dLs, G in zip(self.slices, units, gradients, strict=True):
-            # <G, d2T> with d2T = dL_i dL_j' + dL_j dL_i'
-            hessian_fixed[part, part] += [[2 * np.trace(G @ di @ dj.T) for dj in dLs] for di in dLs]
+        for part, level, G in zip(self.slices, self.levels, gradients, strict=True):
+            # <G, d2T> with d2T = dL_i dL_j' + dL_j dL_i', each dL one element of Lambda
+            rows, columns = np.array(level.shape.cells).T
+            hessian_fixed[part, part] += 2 * G[np.ix_(rows, rows)] * (columns[:, None] == columns)
         gradient = self.theta(
             [2 * G @ Lambda for G, Lambda in zip(gradients, factors, strict=True)],
             () if curvature.residual is None else curvature.residual.slopes,

@@ -545,14 +545,28 @@ def test_compare_ends_with_2_and_a_reason_where_there_is_nothing_to_compare(caps
     assert complaint in capsys.readouterr().err
 
 
-def test_compare_refuses_results_of_other_rows_and_files_that_are_no_results(tmp_path, capsys):
-    paths = [tmp_path / name for name in ("with.json", "without.json", "other.json")]
-    for path, formula in zip(paths, ("wai_p ~ time * warmth", "wai_p ~ time"), strict=False):
-        assert main(["fit", *COHORT, "--formula", formula, "--method", "ml", "--json", str(path)]) == 0
+def test_compare_reads_results_with_other_predictors_of_the_same_ratings(tmp_path):
+    paths = [str(tmp_path / name) for name in ("small.json", "large.json", "compare.json")]
+    for path, formula in zip(paths, ("wai_p ~ time", f"wai_p ~ {FULL}"), strict=False):
+        assert main(["fit", *COHORT, "--formula", formula, "--method", "ml", "--json", path]) == 0
+    assert main(["compare", "--results", *paths[:2], "--json", paths[2]]) == 0
+    full, growth_only = (models("cohort_s2")[f"wai_p_{name}"]["fits"]["ml"] for name in ("full", "growth"))
+    result = json.loads(Path(paths[2]).read_text())
+    assert result["statistic"] == pytest.approx(2 * (full["loglik"] - growth_only["loglik"]), abs=1e-6)
+
+
+def test_compare_refuses_results_of_other_ratings_and_files_that_are_no_results(tmp_path, capsys):
+    paths = [tmp_path / name for name in ("all.json", "fewer.json", "other.json")]
+    columns = simulated(2)
+    fewer = {name: column[:-3] for name, column in columns.items()}
+    for path, used, slope in zip(paths, (columns, fewer), ("1", "1 + time"), strict=False):
+        data = written(tmp_path, used)
+        arguments = ["fit", "--data", data, "--formula", "y ~ time", "--random", f"{slope} | therapist"]
+        assert main([*arguments, "--json", str(path)]) == 0
     paths[2].write_text('{"status": "ok"}')
 
     assert main(["compare", "--results", *map(str, paths[:2])]) == 2
-    assert "not of the same rows and columns" in capsys.readouterr().err
+    assert "not of the same ratings: state --data" in capsys.readouterr().err
     assert main(["compare", "--results", *map(str, paths[1:])]) == 2
     assert "other.json is not a result" in capsys.readouterr().err
     for options in (["--bootstrap", "5"], ["--formula", "wai_p ~ time"], ["--method", "ml"]):
