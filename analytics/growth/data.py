@@ -237,7 +237,7 @@ def _coded_integers(column: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any
 
 
 def _label(value: object) -> str | None:
-    if value == "":
+    if isinstance(value, str) and not value.strip():
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -25,6 +25,8 @@ from .spec import GrowthSpec
 from .store import UnitSums
 
 AGREEMENT = 1e-6
+# Curvature, relative to the largest, of a direction about which the data say nothing.
+FLAT = 1e-12
 LIBRARIES = {"python": platform.python_version()} | {
     name: version(name) for name in ("numpy", "scipy", "pandas", "formulaic")
 }
@@ -142,6 +144,11 @@ def converged(found: Search | None, outcome: str) -> Search:
     if not found.converged:
         raise Unfittable(
             "not_converged", f"no minimum found in {found.steps} steps: the search is still going down"
+        )
+    if not found.singular and found.smallest_curvature < FLAT:
+        raise Unfittable(
+            "insufficient_data",
+            "the likelihood is flat in some variance: a level has too few units for its fixed and random effects",
         )
     return found
 

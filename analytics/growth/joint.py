@@ -70,10 +70,11 @@ def fit_joint(
         "method": spec.method,
     }
     try:
+        require_rows(data, _terms(spec, raters))
         sessions = sessions_of(data, spec, raters)
         design = _design(data, spec, raters, sessions)
         objective = Objective(design.statistics, design.levels, reml=spec.method == "reml")
-        found = converged(search(objective, deadline=deadline), spec.outcome)
+        found = converged(_require_two_views(search(objective, deadline=deadline), objective), spec.outcome)
         inference = infer(design, objective, found, spec.df, len(data.units[0]))
         fields = estimates(design, objective, found, inference)
         ratios = _likelihood_ratios(data, spec, raters, sessions, deadline) if likelihood_ratio else {}
@@ -86,6 +87,21 @@ def fit_joint(
         fields = no_estimates(reason) | {"residual": None, "contrasts": (), "tests": ()}
         result = JointResult(**common, **fields, **provenance(data, spec.outcome))
     return replace(result, seconds=clock.perf_counter() - began)
+
+
+def _require_two_views(found: Search | None, objective: Objective) -> Search | None:
+    """The search, unless it ran away because one rater's residuals are nothing, or nothing of their own."""
+    if found is not None and found.ran_away:
+        log_ratio, z = objective.psi(found.theta)
+        if abs(z) > 6.0:
+            raise Unfittable(
+                "no_variation", "the two ratings of a session are all but the same: model one rater"
+            )
+        if abs(log_ratio) > 6.0:
+            raise Unfittable(
+                "no_variation", "fixed and random effects reproduce the ratings of one rater exactly"
+            )
+    return found
 
 
 def _names(spec: JointSpec, raters: tuple[str, str]) -> list[tuple[str, int, str, str | None]]:
@@ -132,7 +148,6 @@ def _design(
         columns = _with_shared(columns, spec, raters, shared)
     names = tuple(column.name for column in columns)
     terms = _terms(spec, raters)
-    require_rows(data, terms)
     low = data.units[-1].start
     high_start = np.searchsorted(low, data.units[0].start) if len(data.units) == 2 else np.arange(len(low))
     n_rows, span = len(data), span_of(columns, len(high_start))
@@ -150,6 +165,9 @@ def _design(
     scale = float(np.sqrt(np.vdot(e, e) / n_rows))
     if scale <= 1e-12 * float(np.sqrt(np.mean(data.columns[spec.outcome] ** 2))):
         raise Unfittable("no_variation", f"outcome {spec.outcome!r} has no variation to explain")
+    for rater, own, given in zip(raters, e, sessions.rated, strict=True):
+        if float(np.mean(own[given] ** 2)) <= 1e-24 * scale**2:
+            raise Unfittable("no_variation", f"the fixed effects reproduce every rating of {rater!r} exactly")
     B, S = sessions.products(e / scale)
     both, first, second = (int(np.count_nonzero(pattern)) for pattern in sessions.patterns)
     one, t = sessions.coding["1"], sessions.coding[spec.time]

@@ -152,7 +152,7 @@ class JointSpec:
         # The session number may well be the time.
         others = (self.outcome, self.rater, self.time, *self.predictors, *self.levels)
         twice = sorted({name for name in others if others.count(name) > 1})
-        if twice or self.session in (self.outcome, self.rater, *self.levels):
+        if twice or self.session in (self.outcome, self.rater, *self.predictors, *self.levels):
             raise SpecError(f"column {(twice or [self.session])[0]!r} is named for two things")
         self.columns_spec()
 

@@ -666,7 +666,7 @@ def only_first_session_of_second(rows: pd.DataFrame) -> pd.DataFrame:
         (lambda rows: rows[rows["therapist"] == 0], "insufficient_data"),
         (lambda rows: rows[rows["patient"] == 0], "insufficient_data"),
         (lambda rows: rows.assign(time=1.0), "no_variation"),
-        (lambda rows: rows[rows["session"] == 0], "no_variation"),
+        (lambda rows: rows[rows["session"] == 0], "insufficient_data"),
         (lambda rows: rows.assign(session=rows["session"] + 100 * of(rows, "T")), "insufficient_data"),
         (only_first_session_of_second, "insufficient_data"),
     ],
