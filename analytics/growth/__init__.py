@@ -2,6 +2,10 @@
 
 >>> spec = GrowthSpec.from_formula("y ~ time", ["1 + time | therapist", "1 + time | therapist:patient"])
 >>> result = fit(LongData.from_columns(columns, spec), spec)
+
+What follows from a fit (`inference`, `compare`, `intervals`, `effects`, `modes`, `predict`, `sensitivity`,
+`serial`) and what precedes one (`times`, `simulate`, `power`) is taken from its module; docs/growth-models.md
+lists them.
 """
 
 from .data import LongData

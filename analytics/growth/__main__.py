@@ -33,15 +33,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        _require_place_for_json(options)
         answer = options.run(options)
+        # The answer is on the screen before a full disk can take it away.
+        print(answer.text)
         if options.json is not None:
             text = json.dumps(answer.values, indent=2, ensure_ascii=False, allow_nan=False)
             options.json.write_text(text + "\n", encoding="utf-8")
     except (SpecError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
-    print(answer.text)
+    except MemoryError:
+        print("error: this does not fit into the memory of the machine: ask for less", file=sys.stderr)
+        return EXIT_WRONG
     return int(answer.exit_code)
+
+
+def _require_place_for_json(options: argparse.Namespace) -> None:
+    if options.json is None:
+        return
+    if not options.json.parent.is_dir() or options.json.is_dir():
+        raise DataError(
+            f"--json {options.json}: no file can be written there; name one in a folder that exists"
+        )
+    for name in ("data", "out", "truth"):
+        other = getattr(options, name, None)
+        if other is not None and options.json.resolve() == other.resolve():
+            raise DataError(f"--json would overwrite the file of --{name}: name another")
 
 
 def _parser() -> argparse.ArgumentParser:

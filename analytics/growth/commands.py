@@ -13,6 +13,7 @@ SDs and correlations.  In TOML:
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import tomllib
 import warnings
@@ -20,17 +21,17 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pandas as pd
 
-from .compare import bootstrap_comparison, compare
+from .compare import bootstrap_comparison, compare, criteria, is_nested
 from .data import LongData
 from .engine import fit
 from .errors import DataError, SpecError
 from .joint import JointSpec, fit_joint
-from .report import comparison_report, simulation_report, text_report
-from .results import FitResult
+from .report import comparison_report, criteria_report, simulation_report, text_report
+from .results import FitResult, Status
 from .simulate import (
     Columns,
     Dropout,
@@ -109,10 +110,12 @@ def run_compare(options: argparse.Namespace) -> Answer:
                 "for these state --data and both models"
             )
         first, second = (_stored_result(path) for path in options.results)
-        if first.outcome == second.outcome and first.ratings_fingerprint != second.ratings_fingerprint:
+        shared = first.fingerprints.keys() & second.fingerprints.keys()
+        astray = sorted(name for name in shared if first.fingerprints[name] != second.fingerprints[name])
+        if astray:
             raise SpecError(
-                "the two results are not of the same ratings: state --data and both models, so that both are "
-                "fitted to the rows that both can use"
+                f"the two results are not of the same data ({astray[0].removeprefix('| ')} differs): state "
+                "--data and both models, so that both are fitted to the rows that both can use"
             )
         return _of_comparison([(first, None), (second, None)], None, options)
     if options.formula is None or not options.random or not (options.formula2 or options.random2):
@@ -164,7 +167,7 @@ def read_table(path: Path, labels: Sequence[str]) -> pd.DataFrame:
             return _read_csv(path, labels)
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-    except (ValueError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, pd.errors.ParserWarning) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     raise DataError(f"{path}: the name must end in .csv, .csv.gz or .parquet")
 
@@ -173,6 +176,8 @@ def _read_csv(path: Path, labels: Sequence[str]) -> pd.DataFrame:
     """Refuses what pandas would mend silently: rows longer than the header shift every column, and of two
     columns with one name only the first would be used."""
     names = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig").iloc[0].tolist()
+    if len(names) == 1 and ";" in str(names[0]):
+        raise DataError(f"{path}: the columns are separated by ';': save the file with commas")
     doubled = sorted({str(name) for name in names if names.count(name) > 1})
     if doubled:
         raise DataError(f"{path}: column {doubled[0]!r} stands twice in the header", column=doubled[0])
@@ -242,9 +247,13 @@ def _of_both(first: GrowthSpec, second: GrowthSpec) -> GrowthSpec:
 
 def _stored_result(path: Path) -> FitResult:
     try:
-        return FitResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        result = FitResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        numbers = (result.loglik, result.deviance, result.aic, result.bic) if result.is_fitted else ()
+        if result.status not in get_args(Status) or not all(isinstance(x, float) for x in numbers):
+            raise ValueError("status or likelihood")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a result that `fit --json` wrote") from error
+    return result
 
 
 def _of_comparison(
@@ -258,6 +267,12 @@ def _of_comparison(
     # The larger model has more parameters: those of the fixed effects, and theta.
     models = sorted(models, key=lambda model: len(model[0].fixed) + len(model[0].theta))
     (small, small_spec), (large, large_spec) = models
+    if not is_nested(small, large) and options.bootstrap is None:
+        found = criteria(small, large)
+        why = "neither model contains the other: AIC and BIC alone can be compared"
+        return Answer(
+            criteria_report(found, why), {"status": "ok", "message": why, **found.to_dict()}, EXIT_DONE
+        )
     comparison, bootstrap = compare(small, large), None
     if options.bootstrap is not None and data is not None and small_spec and large_spec:
         bootstrap = bootstrap_comparison(data, small_spec, large_spec, options.bootstrap, options.seed)
@@ -272,8 +287,8 @@ Kind = TypeVar("Kind", Truth, Perspective, Form, StudyDesign, Dropout)
 
 def _read_truth(path: Path) -> tuple[Truth, StudyDesign, int]:
     """Truth, design and seed of a truth file; raises DataError, with the place, where it states none."""
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}") from error

@@ -76,6 +76,33 @@ class Comparison:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Criteria:
+    """AIC and BIC of two models of the same data, neither of which need contain the other.
+
+    Differences are the second minus the first: negative speaks for the second.
+    """
+
+    small: ComparedModel
+    large: ComparedModel
+    method: str
+    aic_difference: float
+    bic_difference: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def criteria(first: FitResult, second: FitResult) -> Criteria:
+    """AIC and BIC of two fits; raises SpecError where even they cannot be compared (data, method, REML)."""
+    _require_same_data(first, second)
+    if first.method == "reml" and _fixed(first) != _fixed(second):
+        raise SpecError("REML does not compare fixed effects: refit both models with method ml")
+    a, b = _compared(first), _compared(second)
+    return Criteria(a, b, first.method, b.aic - a.aic, b.bic - a.bic)
+
+
 def compare(small: FitResult, large: FitResult) -> Comparison:
     """Test of `small` against `large`, which must contain it.
 
@@ -116,6 +143,13 @@ def compare(small: FitResult, large: FitResult) -> Comparison:
 
 def require_nested(small: FitResult, large: FitResult) -> None:
     """Raise SpecError unless the fits are of one outcome, one set of data, one method, and nested."""
+    _require_same_data(small, large)
+    if not is_nested(small, large):
+        advice = "swap them" if is_nested(large, small) else "compare them by AIC or BIC alone"
+        raise SpecError(f"{small.formula!r} is not a part of {large.formula!r}: {advice}")
+
+
+def _require_same_data(small: FitResult, large: FitResult) -> None:
     for result in (small, large):
         if not result.is_fitted:
             raise SpecError(
@@ -123,16 +157,19 @@ def require_nested(small: FitResult, large: FitResult) -> None:
             )
     if small.outcome != large.outcome:
         raise SpecError(f"the outcomes differ, {small.outcome!r} and {large.outcome!r}: compare within one")
-    if small.ratings_fingerprint != large.ratings_fingerprint:
-        raise SpecError(
-            "the models were fitted to different ratings, as when rows without its predictors are left out: "
-            "make one LongData with the spec of the larger model, and fit both to it"
-        )
+    for name, fingerprint in small.fingerprints.items():
+        if name == small.outcome and fingerprint != large.fingerprints.get(name):
+            raise SpecError(
+                "the models were fitted to different ratings, as when rows without predictors are left out: "
+                "make one LongData with the spec of the larger model, and fit both to it"
+            )
+        if fingerprint != large.fingerprints.get(name, fingerprint):
+            raise SpecError(
+                f"{name.removeprefix('| ')!r} differs between the data of the two models, or in its "
+                "coding: fit both to one LongData"
+            )
     if small.method != large.method:
         raise SpecError(f"one fit is by {small.method}, the other by {large.method}: fit both by one method")
-    if not _is_nested(small, large):
-        advice = "swap them" if _is_nested(large, small) else "compare them by AIC or BIC alone"
-        raise SpecError(f"{small.formula!r} is not a part of {large.formula!r}: {advice}")
 
 
 def _compared(result: FitResult) -> ComparedModel:
@@ -155,8 +192,8 @@ def _has_covariances(result: FitResult, row: RandomEffects) -> bool:
     return len(row.terms) > 1 and f"|| {row.group})" not in result.formula
 
 
-def _is_nested(small: FitResult, large: FitResult) -> bool:
-    """As far as the terms tell."""
+def is_nested(small: FitResult, large: FitResult) -> bool:
+    """Whether the larger model contains the smaller, as far as the terms tell."""
     outer = _random(large)
     for group, row in _random(small).items():
         if group not in outer or not set(row.terms) <= set(outer[group].terms):
@@ -189,6 +226,12 @@ def _notes(small: FitResult, large: FitResult, added: list[str]) -> Iterator[str
         yield (
             f"{len(added)} variances at once have no closed reference distribution: p is conservative, "
             "the parametric bootstrap is advised"
+        )
+    highest = min(large.n[row.group] for row in large.random)
+    if _fixed(small) != _fixed(large) and highest < FEW_UNITS:
+        yield (
+            f"the chi-square of fixed effects holds for many units; with {highest} at the highest level p "
+            "comes out too small: take Kenward-Roger's test, or the parametric bootstrap"
         )
     for group in dict.fromkeys(added):
         if large.n[group] < FEW_UNITS:
@@ -244,8 +287,7 @@ def bootstrap_comparison(
         again = fit(drawn, small_spec, small.theta), fit(drawn, large_spec, large.theta)
         if again[0].deviance is not None and again[1].deviance is not None:
             statistic = again[0].deviance - again[1].deviance
-            if statistic >= -ROUNDING:
-                statistics.append(statistic if statistic > ROUNDING else 0.0)
+            statistics.append(statistic if statistic > ROUNDING else 0.0)
     n_above = sum(statistic >= comparison.statistic for statistic in statistics)
     return BootstrapComparison(
         comparison=comparison,

@@ -124,8 +124,9 @@ def pseudo_r2(small: FitResult, large: FitResult, time: float = 0.0) -> PseudoR2
     notes = []
     if any(row.drop is not None and row.drop < 0 for row in rows):
         notes.append(
-            "a variance that rises means that the predictors explain none of it: what they explain elsewhere "
-            "uncovers it (Snijders & Bosker 1994, Sociol Methods Res 22, 342-363)"
+            "a variance may rise by chance, by the degrees of freedom that REML gives up, or because what "
+            "predictors explain elsewhere uncovers it (Snijders & Bosker 1994, Sociol Methods Res 22, 342): "
+            "that is no explained share"
         )
     if any(row.drop is None for row in rows):
         notes.append("a variance of zero in the smaller model leaves nothing to explain")

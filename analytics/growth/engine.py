@@ -148,7 +148,7 @@ def converged(found: Search | None, outcome: str) -> Search:
     if not found.singular and found.smallest_curvature < FLAT:
         raise Unfittable(
             "insufficient_data",
-            "the likelihood is flat in some variance: a level has too few units for its fixed and random effects",
+            "the likelihood is flat in some variance: a level has too few units for its effects",
         )
     return found
 
@@ -214,7 +214,7 @@ def provenance(data: LongData | UnitSums, outcome: str) -> dict[str, Any]:
         "engine": ENGINE,
         "libraries": LIBRARIES,
         "fingerprint": data.fingerprint,
-        "ratings_fingerprint": data.fingerprint_of(outcome),
+        "fingerprints": data.fingerprints(outcome),
         "seconds": 0.0,
     }
 
@@ -225,7 +225,7 @@ def agreement(design: Design, objective: Objective, found: Search) -> float:
     if not check < AGREEMENT:
         raise Unfittable(
             "not_converged",
-            f"penalised least squares at the fitted variances disagrees by {check:.1e}: "
+            f"a second computation at the fitted variances disagrees by {check:.1e}: "
             "values of the outcome or a predictor may be too far from 0, or all but the same, for its digits",
         )
     return check

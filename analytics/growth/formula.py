@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from .errors import SpecError
 
+# Each `*` doubles the number of terms.
+MAX_PRODUCTS = 10
 FUNCTIONS = frozenset({"I", "C", "log", "log2", "log10", "exp"})
 
 _TOKEN = re.compile(
@@ -76,7 +78,7 @@ def model_columns(
             )
     except Exception as error:
         # formulaic lets errors of many libraries through; all of them mean that the text is not a formula.
-        raise SpecError(f"formula {expression!r} cannot be evaluated: {error}") from error
+        raise SpecError(f"formula {expression!r} cannot be evaluated: {_plain(error)}") from error
     names = tuple(re.sub(r"\s*\*\*\s*", "^", str(name)) for name in matrix.columns)
     return names, np.asarray(matrix, dtype=np.float64).reshape(len(frame), len(names))
 
@@ -94,10 +96,15 @@ def simple_terms(expression: str) -> tuple[tuple[str, ...], ...] | None:
             for term in formulaic.Formula(expression.replace("^", "**"))
         ]
     except Exception as error:
-        raise SpecError(f"formula {expression!r} cannot be evaluated: {error}") from error
+        raise SpecError(f"formula {expression!r} cannot be evaluated: {_plain(error)}") from error
     if not all(factor == "1" or is_name(factor) for term in terms for factor in term):
         return None
     return tuple(tuple(factor for factor in term if factor != "1") for term in terms)
+
+
+def _plain(error: Exception) -> str:
+    """The message without the colours of a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*m|[\u29db\u29da]", "", str(error))
 
 
 def split_terms(expression: str) -> tuple[str, ...]:
@@ -114,13 +121,18 @@ def split_terms(expression: str) -> tuple[str, ...]:
 
 
 def _tokens(expression: str) -> list[tuple[str, str]]:
+    if expression.count("*") > MAX_PRODUCTS:
+        raise SpecError(f"{expression[:40]!r} ... has more than {MAX_PRODUCTS} products: state fewer")
     tokens: list[tuple[str, str]] = []
     position = 0
     while position < len(expression):
         match = _TOKEN.match(expression, position)
         if match is None:
             character = expression[position]
-            hint = "; random terms are stated apart" if character == "|" else ""
+            hint = {
+                "|": "; random terms are stated apart",
+                ".": "; names are letters, digits and _: rename the column",
+            }.get(character, "")
             raise SpecError(
                 f"{character!r} at position {position + 1} of {expression!r} is not understood{hint}"
             )

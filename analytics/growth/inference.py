@@ -11,7 +11,7 @@
       df(l) = 2 (l'Phi l)^2 / sum_ab W_ab (l'Phi P_a Phi l)(l'Phi P_b Phi l)        (one contrast)
   where P_a = X'V^-1 E_a V^-1 X and Q_ab = X'V^-1 E_a V^-1 E_b V^-1 X.
 
-All are exact: the derivatives come from `deviance`, not from differences.
+All are exact: the derivatives come from `curvature`, not from differences.
 """
 
 from __future__ import annotations

@@ -12,8 +12,10 @@ a = Cov(y_o, y) and w = A^-1 a:
     mean      x'beta + z_u'm + w'(y_o - X_o beta - Z_uo m)
     variance  z_u'S z_u + z_v'T_v z_v + sigma^2 - a'w + d' Cov(beta) d,   d = x + D'z_u - (X_o + Z_uo D)'w
 
-the best linear unbiased prediction of Henderson (1975, Biometrics 31, 423-447) for a new rating, whether beta
-was estimated from other ratings or from these as well.
+which, with m, S and D from the therapist's other therapies, is the best linear unbiased prediction of a new
+rating (Henderson 1975, Biometrics 31, 423-447).  Without them it is the best linear prediction from the
+therapy's own ratings; as beta then rests on the same therapist's other patients too, which the variance does
+not know, the band is slightly too wide.
 
 **The course of the population** is x'beta with standard error sqrt(x'Cov(beta)x).  The true course of a new
 therapy of a new therapist lies about it with the variance z_u'T_u z_u + z_v'T_v z_v.

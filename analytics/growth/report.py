@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .compare import BootstrapComparison, Comparison
+from .compare import FEW_UNITS, BootstrapComparison, Comparison, Criteria
 from .results import Contrast, DifferenceTest, FitResult, FixedEffect, JointResult
 from .simulate import Columns, Truth
 
@@ -39,27 +39,9 @@ def text_report(result: FitResult) -> str:
 
 def comparison_report(comparison: Comparison, bootstrap: BootstrapComparison | None) -> str:
     """The two models, their likelihood ratio test, and the notes on it."""
-    models = (comparison.small, comparison.large)
     tails = " and ".join(f"chi2({df})" for df in comparison.mixture_of_df)
     lines = [
-        *(f"{name}: {model.formula}" for name, model in zip("AB", models, strict=True)),
-        "",
-        *_table(
-            [
-                (comparison.method.upper(), "Parameters", "Deviance", "AIC", "BIC"),
-                *(
-                    (name, str(m.n_parameters), f"{m.deviance:.4f}", f"{m.aic:.2f}", f"{m.bic:.2f}")
-                    for name, m in zip("AB", models, strict=True)
-                ),
-                (
-                    "B - A",
-                    str(comparison.df),
-                    f"{-comparison.statistic:.4f}",
-                    f"{comparison.aic_difference:.2f}",
-                    f"{comparison.bic_difference:.2f}",
-                ),
-            ]
-        ),
+        *_model_lines(comparison),
         "",
         f"Likelihood ratio {comparison.statistic:.4f}: p {_p(comparison.p)} by "
         + (f"the mixture of {tails}" if len(comparison.mixture_of_df) > 1 else tails),
@@ -73,6 +55,36 @@ def comparison_report(comparison: Comparison, bootstrap: BootstrapComparison | N
             f"{n + bootstrap.n_unusable} simulated data sets (seed {bootstrap.seed})"
         )
     return "\n".join([*lines, *(f"Note: {note}" for note in comparison.notes)])
+
+
+def criteria_report(found: Criteria, reason: str) -> str:
+    """The two models with AIC and BIC, and why there is no test."""
+    return "\n".join([*_model_lines(found), "", f"Note: {reason}"])
+
+
+def _model_lines(found: Comparison | Criteria) -> list[str]:
+    models = (found.small, found.large)
+    a, b = models
+    return [
+        *(f"{name}: {model.formula}" for name, model in zip("AB", models, strict=True)),
+        "",
+        *_table(
+            [
+                (found.method.upper(), "Parameters", "Deviance", "AIC", "BIC"),
+                *(
+                    (name, str(m.n_parameters), f"{m.deviance:.4f}", f"{m.aic:.2f}", f"{m.bic:.2f}")
+                    for name, m in zip("AB", models, strict=True)
+                ),
+                (
+                    "B - A",
+                    str(b.n_parameters - a.n_parameters),
+                    f"{b.deviance - a.deviance:.4f}",
+                    f"{found.aic_difference:.2f}",
+                    f"{found.bic_difference:.2f}",
+                ),
+            ]
+        ),
+    ]
 
 
 def simulation_report(columns: Columns, truth: Truth, seed: int) -> str:
@@ -137,8 +149,16 @@ def _difference_lines(result: JointResult) -> list[str]:
         "",
         *_table([(f"Effects on {first} minus {second}", *_TEST_COLUMNS, "p Holm", "p BH"), *adjusted]),
         "",
-        *_table([("Level and growth at once", "F", "df", "p", "LR", "p (LR)"), *tests]),
+        *_table([("Level and growth at once, p not adjusted", "F", "df", "p", "LR", "p (LR)"), *tests]),
+        *_few_units_lines(result),
     ]
+
+
+def _few_units_lines(result: JointResult) -> list[str]:
+    n_high = min(count for name, count in result.n.items() if name not in ("rows", "dropped"))
+    if n_high >= FEW_UNITS or all(test.lr is None for test in result.tests):
+        return []
+    return [f"p (LR) holds for many units and comes out too small with {n_high}: take F"]
 
 
 def _difference_cells(test: DifferenceTest) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class Convergence:
     """How the search ended.
 
     `decrease`: deviance that a further Newton step promises.  `smallest_curvature`: smallest eigenvalue of
-    the Hessian over the largest.  `check`: largest disagreement with dense generalised least squares
+    the Hessian over the largest.  `check`: largest disagreement with the second road of `gls`
     (relative for the log-likelihood and SEs, in SEs for the fixed effects).
     """
 
@@ -65,7 +65,7 @@ class FitResult:
     lme4's logLik (for REML, REML criterion / -2), `deviance` -2 times that.  `vcov_fixed` is the covariance
     that the SEs come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of
     the spec's terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.
-    `fingerprint` is of all data used, `ratings_fingerprint` of the outcome.  `seconds`: time of the fit.
+    `fingerprint` is of all data used, `fingerprints` of each column and level.  `seconds`: time of the fit.
     """
 
     status: Status
@@ -88,7 +88,7 @@ class FitResult:
     engine: str
     libraries: Mapping[str, str]
     fingerprint: str
-    ratings_fingerprint: str
+    fingerprints: Mapping[str, str]
     seconds: float
 
     @property
@@ -146,7 +146,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class DifferenceTest:
-    """Level and growth of one predictor at once: no difference between the raters.
+    """Level and growth of one predictor at once: no difference between the raters; p as it is, not adjusted.
 
     `F` with (`q`, `df`) degrees of freedom (`df` None: chi-square / q), or None with too few units for it.
     `lr` and `lr_p`: likelihood ratio of fits by ML and its chi-square p with `q` df, None where it was not

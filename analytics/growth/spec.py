@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
@@ -50,6 +51,7 @@ class RandomTerm:
         group = group.removeprefix("|")
         if not bar or "|" in group or not group.strip() or not left.strip():
             raise SpecError(f"random term {text!r} must read 'terms | group' or 'terms || group'")
+        left = re.sub(r"^-\s*1\s*\+", "0 +", left.strip())
         terms = split_terms(left.strip().removesuffix("- 1").removesuffix("-1").strip())
         has_intercept = "0" not in terms and not left.strip().endswith(("- 1", "-1"))
         slopes = tuple(term for term in terms if term not in ("0", "1"))

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .covariance import Array
-from .data import Label, LongData, Units, fingerprint_of_rows
+from .data import Label, LongData, Units, fingerprint_of_rows, fingerprints_of_rows
 from .errors import DataError, SpecError
 from .formula import is_name
 from .spec import GrowthSpec, RandomTerm
@@ -65,10 +65,13 @@ class UnitSums:
         words = fingerprint_of_rows(sums | own, self.units, np.arange(len(self)))
         return hashlib.sha256(f"{self.time}\x1e{self.outcome}\x1e{words}".encode()).hexdigest()
 
-    def fingerprint_of(self, outcome: str) -> str:
-        """SHA-256 of the sums of the outcome alone."""
-        values = np.sort(np.column_stack([self.n, self.mean_y, self.css_y]).astype("<f8"), axis=0)
-        return hashlib.sha256(outcome.encode() + values.tobytes()).hexdigest()
+    def fingerprints(self, outcome: str) -> dict[str, str]:
+        """As LongData's, of the sums: of the outcome, the time, each predictor and each level."""
+        of_outcome = np.column_stack([self.n, self.mean_y, self.css_y])
+        of_time = np.column_stack([self.mean_time, self.css_time, self.csp])
+        columns = {self.time: of_time, **self.predictors}
+        flat = {name: _one_word(column) for name, column in columns.items()}
+        return fingerprints_of_rows(flat, self.units, np.arange(len(self)), _one_word(of_outcome), outcome)
 
     @classmethod
     def from_table(
@@ -231,6 +234,16 @@ class UnitSums:
                 differs = x != y
             wrong |= {label for label, bad in zip(both, differs, strict=True) if bad}
         return tuple(sorted(wrong))
+
+
+def _one_word(columns: NDArray[Any]) -> NDArray[Any]:
+    """Rows of several numbers (n, k) as one float each that depends on all digits; others as they are."""
+    if columns.ndim == 1:
+        return columns
+    words = np.zeros(len(columns), dtype=np.uint64)
+    for column in columns.T:
+        words = words * np.uint64(0x9E3779B97F4A7C15) + (np.ascontiguousarray(column) + 0.0).view(np.uint64)
+    return (words >> np.uint64(12)).astype(np.float64)
 
 
 def _require_sums(sums: Mapping[str, Array], row_numbers: NDArray[np.intp]) -> None:

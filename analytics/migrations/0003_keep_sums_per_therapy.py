@@ -38,7 +38,9 @@ CREATE TRIGGER form_goes AFTER DELETE ON surveys_response
 CREATE FUNCTION analytics_mark_session() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO analytics_ratingchange (study_id, therapy_id)
-        SELECT study_id, id FROM surveys_therapy WHERE id IN (OLD.therapy_id, NEW.therapy_id);
+        SELECT study_id, id FROM surveys_therapy WHERE id IN (OLD.therapy_id, NEW.therapy_id)
+        UNION SELECT assignment.study_id, therapy FROM surveys_assignment assignment,
+            unnest(ARRAY[OLD.therapy_id, NEW.therapy_id]) therapy WHERE assignment.session_id = NEW.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER session_moves AFTER UPDATE OF number, therapy_id ON surveys_session
@@ -48,7 +50,10 @@ CREATE TRIGGER session_moves AFTER UPDATE OF number, therapy_id ON surveys_sessi
 CREATE FUNCTION analytics_mark_therapy() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO analytics_ratingchange (study_id, therapy_id)
-        SELECT DISTINCT study_id, NEW.id FROM (VALUES (OLD.study_id), (NEW.study_id)) studies (study_id);
+        SELECT study_id, NEW.id FROM (VALUES (OLD.study_id), (NEW.study_id)) studies (study_id)
+        UNION SELECT assignment.study_id, NEW.id FROM surveys_assignment assignment
+            JOIN surveys_session session ON session.id = assignment.session_id
+            WHERE session.therapy_id = NEW.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER therapy_moves AFTER UPDATE OF therapist_id, study_id ON surveys_therapy

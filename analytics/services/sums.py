@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from analytics.dataset import ORIGIN, UNIT
 from analytics.models import RatingChange, TherapySums
 from surveys import audit, jobs
-from surveys.models import Study
+from surveys.models import Job, Study
 from surveys.selectors import OUTCOME_SCALE, RatingRow, study_ratings
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,11 @@ def study_sums_check(study_id: str) -> Callable[[], None]:
             _replace(study.pk, wrong)
             audit.record("sums.repair", subject=study, clinic=study.clinic, n_therapies=len(wrong))
             log.error("study %s: sums of %s therapies were wrong and are made again", study.pk, len(wrong))
-        # Marks without a request are of changes that no service made.
-        if wrong or RatingChange.objects.filter(study=study).exists():
+        # Marks without a request are of changes that no service made; a refit that was given up has taken its
+        # marks, and nothing else would ask again.
+        refit = jobs.latest("refit", study.pk)
+        is_given_up = refit is not None and refit.state == Job.State.FAILED
+        if wrong or is_given_up or RatingChange.objects.filter(study=study).exists():
             jobs.request("refit", study.pk)
 
     return write

@@ -242,7 +242,37 @@ def test_a_refit_starts_from_the_last_fit_of_the_same_model_alone(monkeypatch: p
     assert starts[0] is None
     monkeypatch.setattr(refit, "MODEL", "another model")
     another_rating()
-    assert starts == [None]
+    assert starts == [None, None], "another model is another question, to unchanged ratings too"
+
+
+def test_a_fit_that_was_stopped_is_tried_again_on_the_same_ratings() -> None:
+    study, _ = rated_clinic(raters=("patient",))
+    assert jobs.run_due() == 1
+    assert GrowthFit.objects.filter(perspective="patient").count() == 1
+    jobs.request("refit", study.pk)
+    assert jobs.run_due() == 1
+    assert GrowthFit.objects.filter(perspective="patient").count() == 1
+    stopped = GrowthFit.objects.get(perspective="patient")
+    GrowthFit.objects.bulk_create(
+        [
+            GrowthFit(
+                **{
+                    **model_values(stopped),
+                    "status": "timed_out",
+                    "result": None,
+                    "fitted_at": timezone.now(),
+                }
+            )
+        ]
+    )
+    jobs.request("refit", study.pk)
+    assert jobs.run_due() == 1
+    assert GrowthFit.objects.filter(perspective="patient").latest("fitted_at").status in FITTED
+
+
+def model_values(row: GrowthFit) -> dict[str, object]:
+    """The fields of a row but for its key."""
+    return {field.attname: getattr(row, field.attname) for field in row._meta.fields if not field.primary_key}
 
 
 def test_a_rating_that_came_in_while_the_model_was_read_is_not_counted_as_newer(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analytics.growth import FitResult, LongData
+from analytics.growth import FitResult, LongData, RandomTerm
 from analytics.growth.__main__ import main
 from analytics.growth.commands import DESIGN, TRUTH
 from analytics.growth.compare import bootstrap_comparison
@@ -532,7 +532,10 @@ COMPARED = ["compare", *COHORT, "--formula", "wai_p ~ time"]
         (["compare", *COHORT, "--formula2", "wai_p ~ time"], "by --formula and --random"),
         ([*COMPARED, "--formula2", "wai_p ~ time"], "same model"),
         ([*COMPARED, "--formula2", "wai_t ~ time"], "outcomes differ"),
-        ([*COMPARED, "--formula2", "wai_p ~ warmth + self_doubt"], "compare them by AIC or BIC"),
+        (
+            [*COMPARED, "--formula2", "wai_p ~ warmth + self_doubt", "--bootstrap", "5"],
+            "compare them by AIC or",
+        ),
         ([*COMPARED, "--formula2", "wai_p ~ time * warmth", "--method", "reml"], "refit both models with"),
         ([*COMPARED, "--random2", "1 | session"], "one or two random terms"),
         ([*COMPARED, "--formula2", "wai_p ~ nothere"], "no column 'nothere'"),
@@ -566,7 +569,7 @@ def test_compare_refuses_results_of_other_ratings_and_files_that_are_no_results(
     paths[2].write_text('{"status": "ok"}')
 
     assert main(["compare", "--results", *map(str, paths[:2])]) == 2
-    assert "not of the same ratings: state --data" in capsys.readouterr().err
+    assert "not of the same data (time differs): state --data" in capsys.readouterr().err
     assert main(["compare", "--results", *map(str, paths[1:])]) == 2
     assert "other.json is not a result" in capsys.readouterr().err
     for options in (["--bootstrap", "5"], ["--formula", "wai_p ~ time"], ["--method", "ml"]):
@@ -732,3 +735,72 @@ def test_simulate_refuses_numbers_that_are_none(capsys, option):
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert option.split("=")[0] in said and "_" not in said
+
+
+def test_result_file_that_would_overwrite_its_data_is_refused_before_the_work(tmp_path, capsys):
+    data = tmp_path / "ratings.csv"
+    pd.DataFrame(simulated(1)).to_csv(data, index=False)
+    before = data.read_bytes()
+    for json_path, words in (
+        (data, "would overwrite the file of --data"),
+        (tmp_path / "no" / "a", "a folder that"),
+    ):
+        code = main(
+            [
+                "fit",
+                "--data",
+                str(data),
+                "--formula",
+                "y ~ time",
+                "--random",
+                "1 | therapist",
+                "--json",
+                str(json_path),
+            ]
+        )
+        assert code == 2
+        assert words in capsys.readouterr().err
+    assert data.read_bytes() == before
+
+
+def test_file_with_semicolons_is_named_as_one(tmp_path, capsys):
+    data = tmp_path / "ratings.csv"
+    pd.DataFrame(simulated(1)).to_csv(data, index=False, sep=";")
+    assert main(["fit", "--data", str(data), "--formula", "y ~ time", "--random", "1 | therapist"]) == 2
+    assert "separated by ';': save the file with commas" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("y ~ self.doubt", "letters, digits and _: rename the column"),
+        ("y ~ " + "a*" * 20 + "b", "products: state fewer"),
+    ],
+    ids=["dot", "products"],
+)
+def test_formula_that_is_refused_says_what_to_do(tmp_path, capsys, formula, words):
+    data = tmp_path / "ratings.csv"
+    pd.DataFrame(simulated(1)).to_csv(data, index=False)
+    assert main(["fit", "--data", str(data), "--formula", formula, "--random", "1 | therapist"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_random_slope_without_intercept_is_written_as_in_lme4():
+    assert RandomTerm.parse("-1 + time | g") == RandomTerm.parse("0 + time | g") == RandomTerm("g", ("time",))
+
+
+def test_models_of_which_neither_contains_the_other_are_compared_by_aic_and_bic(tmp_path, capsys):
+    data, out = tmp_path / "ratings.csv", tmp_path / "out.json"
+    columns = simulated(1)
+    pd.DataFrame({**columns, "z": columns["x"] ** 2}).to_csv(data, index=False)
+    models = ["--formula", "y ~ time + x", "--formula2", "y ~ time + z", "--random", "1 + time | therapist"]
+    assert main(["compare", "--data", str(data), *models, "--json", str(out)]) == 0
+    values = json.loads(out.read_text())
+    printed = capsys.readouterr().out
+
+    assert "neither model contains the other" in values["message"]
+    assert "statistic" not in values and "p" not in values
+    assert values["aic_difference"] == pytest.approx(values["large"]["aic"] - values["small"]["aic"])
+    assert "Likelihood ratio" not in printed and f"{values['aic_difference']:.2f}" in printed
+    assert main(["compare", "--data", str(data), *models, "--method", "reml"]) == 2
+    assert "refit both models with method ml" in capsys.readouterr().err

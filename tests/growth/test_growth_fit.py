@@ -25,7 +25,7 @@ FITS = [
     for method in ("reml", "ml")
 ]
 WITH_KENWARD_ROGER = [key for key in FITS if "kenward_roger" in models(key[0])[key[1]]["fits"][key[2]]]
-LOGLIK, ESTIMATE, SE, DF, DF_KR = 1e-9, 1e-6, 1e-5, 1e-3, 1e-5
+LOGLIK, ESTIMATE, SE, DF, DF_KR = 1e-9, 1e-6, 1e-5, 1e-4, 1e-5
 
 
 @cache
