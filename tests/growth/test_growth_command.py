@@ -804,3 +804,16 @@ def test_models_of_which_neither_contains_the_other_are_compared_by_aic_and_bic(
     assert "Likelihood ratio" not in printed and f"{values['aic_difference']:.2f}" in printed
     assert main(["compare", "--data", str(data), *models, "--method", "reml"]) == 2
     assert "refit both models with method ml" in capsys.readouterr().err
+
+
+def test_limits_of_an_interval_stand_under_their_headings(tmp_path, capsys):
+    data = tmp_path / "ratings.csv"
+    pd.DataFrame(simulated(1)).to_csv(data, index=False)
+    assert main(["fit", "--data", str(data), "--formula", "y ~ time", "--random", "1 | therapist"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(line for line in lines if "Estimate" in line)
+    row = next(line for line in lines if line.startswith("time"))
+    lower, upper = row.split()[-2:]
+
+    assert heading.split()[-4:] == ["2.5", "%", "97.5", "%"]
+    assert float(lower) < float(row.split()[1]) < float(upper)

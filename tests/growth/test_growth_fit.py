@@ -13,6 +13,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from analytics.growth import FitResult, GrowthSpec, LongData, SpecError, fit
 from analytics.growth import engine as engine_module
+from analytics.growth import optimize
 from analytics.growth.objective import Objective
 from analytics.growth.optimize import search
 from analytics.growth.residual import Independent
@@ -344,3 +345,10 @@ def test_model_of_the_higher_level_alone_is_fitted_to_data_with_two_levels():
     assert on_two_levels.loglik == pytest.approx(on_one.loglik, rel=1e-12)
     np.testing.assert_allclose(on_two_levels.theta, on_one.theta, rtol=1e-5)
     np.testing.assert_allclose(on_two_levels.vcov_fixed, on_one.vcov_fixed, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("smallest", "is_singular"), [(3e-4, False), (3e-5, True)])
+def test_level_is_singular_where_lme4_calls_it_so(smallest, is_singular):
+    """lme4's isSingular: a relative Cholesky factor with a direction below 1e-4."""
+    rotation = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    assert optimize._is_singular(rotation @ np.diag([1.0, smallest])) is is_singular
