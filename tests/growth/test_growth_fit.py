@@ -11,9 +11,8 @@ import pytest
 import statsmodels.formula.api as smf
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
-from analytics.growth import FitResult, GrowthSpec, LongData, SpecError, fit
+from analytics.growth import FitResult, GrowthSpec, LongData, SpecError, fit, optimize
 from analytics.growth import engine as engine_module
-from analytics.growth import optimize
 from analytics.growth.objective import Objective
 from analytics.growth.optimize import search
 from analytics.growth.residual import Independent
