@@ -19,8 +19,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .covariance import Array
-from .data import Label, LongData, Units, fingerprint_of_rows, fingerprints_of_rows
+from .data import Label, LongData, Units
 from .errors import DataError, SpecError
+from .fingerprint import fingerprint_of_rows, fingerprints_of_rows
 from .formula import is_name
 from .spec import GrowthSpec, RandomTerm
 
