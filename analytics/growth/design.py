@@ -122,11 +122,7 @@ def _design(
     high_start = high_start_of(data)
     span = span_of(fixed, len(high_start))
     root = basis.root
-    whole = blocks.root(blocks.sums(np.einsum("abj,cbj->acj", root, root), high_start))
-    stacked = blocks.tmul(whole, span)
-    R = triangle_of(stacked, basis.n_rows, names)
-    span = np.ascontiguousarray(np.einsum("upk,pq->uqk", span, linalg.solve_triangular(R, np.eye(len(R)))))
-    gamma, beta = least_squares(root, basis.beta, span, high_start, basis.n_rows)
+    R, span, gamma, beta = fixed_effects(root, basis.beta, span, high_start, basis.n_rows, names)
     squares = basis.within + float(np.vdot(beta, beta))
     scale = float(np.sqrt(squares / basis.n_rows))
     if scale <= 1e-12 * basis.size:
@@ -136,14 +132,13 @@ def _design(
             else ": the fixed effects reproduce it exactly"
         )
         raise Unfittable("no_variation", f"outcome {outcome!r} has no variation to explain{value}")
-    n_units = {units.group: len(units) for units in data.units}
     reduced = Reduced(root, beta / scale, basis.within / scale**2)
     return Design(
         names=names,
         R=R,
         gamma_ols=gamma,
         scale=scale,
-        levels=levels_of(terms, random, data, n_units),
+        levels=levels_of(terms, random, data),
         statistics=Statistics(
             residual=Independent(reduced),
             span=span,
@@ -155,10 +150,22 @@ def _design(
     )
 
 
+def fixed_effects(
+    root: Array, beta_y: Array, span: Array, high_start: NDArray[np.intp], n_rows: int, names: tuple[str, ...]
+) -> tuple[Array, Array, Array, Array]:
+    """R_X, the span of Q, least squares coefficients on Q and beta of the residual, from triangles."""
+    whole = blocks.root(blocks.sums(np.einsum("abj,cbj->acj", root, root), high_start))
+    R = _triangle_of(blocks.tmul(whole, span), n_rows, names)
+    inverse = linalg.solve_triangular(R, np.eye(len(R)))
+    span = np.ascontiguousarray(np.einsum("upk,pq->uqk", span, inverse))
+    return R, span, *_least_squares(root, beta_y, span, high_start, n_rows)
+
+
 def levels_of(
-    terms: Sequence[RandomTerm], random: Sequence[Array], data: LongData | UnitSums, n_units: dict[str, int]
+    terms: Sequence[RandomTerm], random: Sequence[Array], data: LongData | UnitSums
 ) -> tuple[Level, ...]:
     """Levels with Z_l = U `random_l` (u, q) turned into P and R."""
+    n_units = {units.group: len(units) for units in data.units}
     levels = []
     for term, columns in zip(terms, random, strict=True):
         if term.correlated:
@@ -225,7 +232,7 @@ def span_of(fixed: Sequence[Column], n_high: int) -> Array:
     return span
 
 
-def triangle_of(stacked: Array, n_rows: int, names: tuple[str, ...]) -> Array:
+def _triangle_of(stacked: Array, n_rows: int, names: tuple[str, ...]) -> Array:
     """R_X (p, p), upper triangular with a positive diagonal, of X in triangular form per highest unit."""
     u, p, K = stacked.shape
     rows = stacked.transpose(2, 0, 1).reshape(u * K, p)
@@ -253,7 +260,7 @@ def _require_rank(R: Array, names: Sequence[str]) -> None:
             )
 
 
-def least_squares(
+def _least_squares(
     root: Array, beta_y: Array, span: Array, high_start: NDArray[np.intp], n_rows: int
 ) -> tuple[Array, Array]:
     """Coefficients of y on Q, and beta of the residual; the second pass takes out what rounding left."""

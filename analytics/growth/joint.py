@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import linalg, special
+from scipy import special
 
 from . import blocks
 from .columns import Column
 from .covariance import Array
 from .data import LongData
-from .design import Design, least_squares, levels_of, require_rows, span_of, triangle_of
+from .design import Design, fixed_effects, high_start_of, levels_of, require_rows, span_of
 from .engine import converged, estimates, no_estimates, provenance, require_finite
 from .errors import Unfittable
 from .inference import FixedInference, infer, t_test
@@ -149,16 +149,13 @@ def _design(
     names = tuple(column.name for column in columns)
     terms = _terms(spec, raters)
     low = data.units[-1].start
-    high_start = np.searchsorted(low, data.units[0].start) if len(data.units) == 2 else np.arange(len(low))
+    high_start = high_start_of(data)
     n_rows, span = len(data), span_of(columns, len(high_start))
     A = sessions.squares()
+    B, _ = sessions.products(sessions.y)
     root = blocks.root(A[0] + A[2] + A[3] + A[4])
-    B, _ = sessions.products(np.where(sessions.rated, sessions.y, 0.0))
     beta = blocks.solve_lower(root, (B[0] + B[2] + B[3] + B[4])[:, None])[:, 0]
-    whole = blocks.root(blocks.sums(A[0] + A[2] + A[3] + A[4], high_start))
-    R = triangle_of(blocks.tmul(whole, span), n_rows, names)
-    span = np.ascontiguousarray(np.einsum("upk,pq->uqk", span, linalg.inv(R)))
-    gamma, _ = least_squares(root, beta, span, high_start, n_rows)
+    R, span, gamma, _ = fixed_effects(root, beta, span, high_start, n_rows, names)
     inside = np.diff(high_start, append=len(low))
     fitted = np.repeat(np.einsum("upk,p->uk", span, gamma), inside, axis=-1)
     e = sessions.residuals(fitted)
@@ -173,13 +170,12 @@ def _design(
     one, t = sessions.coding["1"], sessions.coding[spec.time]
     units = np.diag([1.0, 1.0 / sessions.unit])
     own = np.column_stack([np.kron(units[r], column) for r in range(2) for column in (one, t)])
-    n_units = {units.group: len(units) for units in data.units}
     return Design(
         names=names,
         R=R,
         gamma_ols=gamma,
         scale=scale,
-        levels=levels_of(terms, [own] * len(terms), data, n_units),
+        levels=levels_of(terms, [own] * len(terms), data),
         statistics=Statistics(Paired(A, B, S, both, first, second), span, high_start, len(low), n_rows),
         rows=sessions,
         shift=2 * (both + second) * float(np.log(sessions.unit)),
