@@ -19,7 +19,7 @@ from django.utils.formats import date_format
 
 from surveys.models import Instrument, Session, Sharing, Therapy
 from surveys.packs import InstrumentFile
-from surveys.scoring import parse_answer
+from surveys.scoring import PREFER_NOT, parse_answer
 
 ANYWAY = "anyway"
 MAX_FIELDS = 60
@@ -106,7 +106,7 @@ def _answers(fields: Mapping[str, str], form: InstrumentFile, others: frozenset[
         if match is None or int(match[1]) not in on_form:
             raise BadField(f"{_shown(name)} is not part of this form.")
         try:
-            answers[int(match[1])] = parse_answer(form, text)
+            answers[int(match[1])] = PREFER_NOT if text == str(PREFER_NOT) else parse_answer(form, text)
         except ValueError as error:
             raise BadField(f"{_shown(name)}: {error}") from error
     return answers

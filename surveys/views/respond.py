@@ -31,7 +31,7 @@ from surveys.browsers import (
 )
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
 from surveys.models import Assignment, Opening, Rater, Sharing, Study
-from surveys.packs import Item
+from surveys.scoring import PREFER_NOT
 from surveys.selectors import OPEN, form_progress, todo_forms
 from surveys.services.responses import (
     AlreadyReceived,
@@ -45,6 +45,7 @@ from surveys.services.responses import (
     form_open,
     response_submit,
 )
+from surveys.views.cards import cards_of
 
 logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponse]
@@ -124,14 +125,6 @@ NOTICES: dict[LinkState | type[Exception], Notice] = {
 TOO_MANY_MISSES = Notice(
     429, "Too many links that lead nowhere", "Wait ten minutes, then open the link from the message itself."
 )
-
-
-@dataclass(frozen=True)
-class Card:
-    """One item of the form with the answer that this browser gave."""
-
-    item: Item
-    chosen: int | None
 
 
 def link(request: HttpRequest, token: str) -> HttpResponse:
@@ -341,11 +334,7 @@ def _is_revealed(own: Assignment) -> bool:
 
 def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:
     assignment, progress = opening.assignment, form_progress(opening)
-    cards = [
-        Card(item, progress.here.get(item.number))
-        for item in assignment.instrument.form.items
-        if item.number not in progress.elsewhere
-    ]
+    cards = cards_of(assignment.instrument.form, progress.here, without=progress.elsewhere)
     return {
         **_about(assignment),
         "opening": opening,
@@ -353,7 +342,9 @@ def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:
         "open_cards": [card for card in cards if card.chosen is None],
         "is_returned": "open" in request.GET,
         "n_elsewhere": len(progress.elsewhere),
-        "n_answered": len(progress.elsewhere) + sum(card.chosen is not None for card in cards),
+        "n_answered": len(progress.elsewhere) + sum(card.is_answered for card in cards),
+        "n_left_out": sum(card.is_left_out for card in cards),
+        "prefer_not": PREFER_NOT,
         "sharing_labels": SHARING_LABELS if _asks_sharing(assignment) else {},
         "sharing": opening.sharing,
         "anyway": ANYWAY,

@@ -82,7 +82,10 @@ def sheet(cast: Cast) -> Sheet:
 Row = tuple[str, Callable[[Sheet], HttpResponse], int, str]
 
 REFUSED: list[Row] = [
-    *[(f"1 item {value}", lambda s, v=value: s.send(item_3=v), 400, "item_3") for value in ("0", "8", "-1")],
+    *[
+        (f"1 item {value}", lambda s, v=value: s.send(item_3=v), 400, "item_3")
+        for value in ("0", "8", "-1", "-97", "-99", "-098")
+    ],
     *[
         (f"2 number as {value}", lambda s, v=value: s.send(item_3=v), 400, "item_3")
         for value in ("3.5", "1e0", "0x3", "NaN")
@@ -188,6 +191,8 @@ def test_refused_without_a_trace(
     ("data", "status"),
     [
         ({"item_3": "8"}, 400),
+        ({"item_3": "-97"}, 400),
+        ({"item_3": "-99"}, 400),
         ({"item_3": "３"}, 400),
         ({"item_13": "3"}, 400),
         ({"item_3": ["3", "4"]}, 400),

@@ -193,6 +193,36 @@ def test_open_items_may_be_sent_anyway_and_count_as_skipped(patient_form: Assign
     assert (stored["10"], stored["11"], stored["12"]) == (6, -99, -99)
 
 
+def test_an_item_may_be_declined_and_that_is_neither_an_answer_nor_open(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    page = client.get(f"/f/{patient_form.pk}/").content.decode()
+    for number in ITEMS:
+        values = re.findall(rf'<input type="radio" name="item_{number}" value="(-?\d+)"', page)
+        assert values == ["1", "2", "3", "4", "5", "6", "7", "-98"]
+    client.post(f"/f/{patient_form.pk}/answers/", {"item_3": "-98"})
+    client.post(f"/f/{patient_form.pk}/answers/", {"item_4": "2"})
+    page = client.get(f"/f/{patient_form.pk}/").content.decode()
+    assert re.search(r'name="item_3" value="-98"\s+checked', page)
+    assert re.search(
+        r'1</span> of 12 answered<span id="left-out" >,\s+<span id="n-left-out">1</span> left out', page
+    )
+    data = filled(client, patient_form, range(4, 13), item_1="-98")
+    answer = client.post(f"/f/{patient_form.pk}/send/", data)
+    assert re.findall(r'href="#item_(\d+)"', client.get(answer["Location"]).content.decode()) == ["2"]
+    client.post(f"/f/{patient_form.pk}/send/", {**data, "send": "anyway"})
+    stored = Response.objects.get()
+    assert [stored.answers[str(number)] for number in (1, 2, 3, 4)] == [-98, -99, -98, 6]
+    assert stored.scores.get(scale="total").n_answered == 9
+
+
+def test_a_form_of_declined_items_alone_is_complete_and_declined(patient_form: Assignment) -> None:
+    client = started(patient_form)
+    data = filled(client, patient_form, (), **{f"item_{number}": "-98" for number in ITEMS})
+    assert client.post(f"/f/{patient_form.pk}/send/", data)["Location"].endswith("/receipt/")
+    patient_form.refresh_from_db()
+    assert patient_form.state == Assignment.State.DECLINED
+
+
 def test_an_open_sharing_choice_is_asked_once_more_and_then_means_nothing_is_shared(
     patient_form: Assignment,
 ) -> None:

@@ -6,6 +6,7 @@
   const form = document.getElementById("questionnaire");
   const saved = document.getElementById("saved");
   const count = document.getElementById("n-answered");
+  const leftOut = document.getElementById("left-out");
   const unsaved = new Map();
   const LONGEST_WAIT = 300;
   let wait = 1;
@@ -21,8 +22,11 @@
   };
 
   const showCount = () => {
-    const here = form.querySelectorAll('input[name^="item_"]:checked').length;
-    count.textContent = String(here + Number(form.dataset.elsewhere));
+    const chosen = [...form.querySelectorAll('input[name^="item_"]:checked')];
+    const left = chosen.filter((input) => input.value === form.dataset.preferNot).length;
+    count.textContent = String(chosen.length - left + Number(form.dataset.elsewhere));
+    leftOut.hidden = !left;
+    document.getElementById("n-left-out").textContent = String(left);
   };
 
   const clock = () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
