@@ -1,7 +1,7 @@
 """The session log: closing a session derives its number and what is due because of it."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -9,7 +9,7 @@ from django.utils import timezone
 from surveys import audit, jobs
 from surveys.access import Actor
 from surveys.models import Assignment, Instrument, PlanLine, Session, Study, Therapist, Therapy, User
-from surveys.planning import DueForm, LoggedSession, due_forms, number_sessions
+from surveys.planning import DueForm, LoggedSession, PlanVersion, due_forms, number_sessions
 
 TRAIT_WINDOW = timedelta(days=60)
 
@@ -74,9 +74,12 @@ def _sync_assignments(
     which any rater has begun, all forms stay: nobody's rating may show because the other's form went away.
     """
     instruments = {str(line.instrument_id): line.instrument for line in lines}
+    plan = [PlanVersion(datetime.min.replace(tzinfo=UTC), tuple(line.pure() for line in lines))]
+    received = (Assignment.State.SUBMITTED, Assignment.State.DECLINED)
+    given = [(row.session_id, row.rater, str(row.instrument_id)) for row in there if row.state in received]
     due = {
         (form.session_id, instruments[form.instrument].pk): form
-        for form in due_forms([line.pure() for line in lines], log, therapy.arm)
+        for form in due_forms(plan, log, therapy.arm, given)
     }
     known = {(row.session_id, row.instrument_id): row for row in there}
     untouched = (Assignment.State.DUE, Assignment.State.WITHDRAWN)
