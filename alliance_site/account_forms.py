@@ -1,14 +1,15 @@
 """The forms of signing in and of passwords, in the words of the house."""
 
 from allauth.account import forms
+from django.utils.translation import gettext_lazy as _
 
 LABELS = {
-    "login": "E-mail",
-    "email": "E-mail",
-    "password": "Password",
-    "oldpassword": "Current password",
-    "password1": "New password",
-    "password2": "New password (again)",
+    "login": _("E-mail"),
+    "email": _("E-mail"),
+    "password": _("Password"),
+    "oldpassword": _("Current password"),
+    "password1": _("New password"),
+    "password2": _("New password (again)"),
 }
 
 

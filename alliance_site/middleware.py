@@ -9,6 +9,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.shortcuts import render
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONGEST_LIST
 
 log = logging.getLogger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -47,6 +50,28 @@ class SecurityHeaders:
         return response
 
 
+class Language:
+    """The language of a page: the one that was chosen, else the first of the browser's that the site speaks.
+    Data for programs stay English."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with translation.override(self._language(request)):
+            response = self.get_response(request)
+            # Asked again: a patient's page speaks the language of its form.
+            response.headers.setdefault("Content-Language", translation.get_language())
+        return response
+
+    def _language(self, request: HttpRequest) -> str:
+        is_chosen = translation.check_for_language(request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME))
+        is_list_too_long = len(request.META.get("HTTP_ACCEPT_LANGUAGE", "")) > LONGEST_LIST
+        if request.path.startswith("/api/") or (is_list_too_long and not is_chosen):
+            return settings.LANGUAGE_CODE
+        return translation.get_language_from_request(request)
+
+
 class DatabaseAway:
     """A page that needs the database while it is away says so and when to come back, instead of an error."""
 
@@ -81,19 +106,19 @@ class InputGate:
 
     def _refusal(self, request: HttpRequest) -> tuple[int, str] | None:
         if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path:
-            return 400, "The address holds a character that no page uses."
+            return 400, _("The address holds a character that no page uses.")
         if request.META.get("HTTP_CONTENT_ENCODING"):
-            return 415, "Packed content is not accepted; send it as it is."
+            return 415, _("Packed content is not accepted; send it as it is.")
         try:
             length = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
-            return 400, "The length of what was sent is not a number."
+            return 400, _("The length of what was sent is not a number.")
         if length == 0:
             return None
         if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            return 413, "More was sent than this page accepts."
+            return 413, _("More was sent than this page accepts.")
         if not request.path.startswith("/api/") and request.content_type not in FORM_TYPES:
-            return 415, "This page accepts forms only."
+            return 415, _("This page accepts forms only.")
         try:
             complete = len(request.body) == length
         except (UnreadablePostError, RequestDataTooBig):
@@ -101,5 +126,5 @@ class InputGate:
         return (
             None
             if complete
-            else (400, "What was sent was cut off on the way. Nothing was stored; send it again.")
+            else (400, _("What was sent was cut off on the way. Nothing was stored; send it again."))
         )

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -35,6 +36,7 @@ def _lines(
 
 POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(ANYONE, "health", "schema"),
+    **_lines(ANYONE, "set-language", methods=("POST",)),
     **_lines(ANYONE, "account_login", "account_reset_password", methods=("GET", "POST")),
     **_lines(ANYONE, "account_signup", "account_inactive", "account_reset_password_done"),
     **_lines(ANYONE, "account_reset_password_from_key_done"),
@@ -106,12 +108,12 @@ class PolicyMiddleware:
         if allowed is None:
             if methods(route):
                 return HttpResponseNotAllowed(methods(route))
-            raise PermissionDenied("This address has no rule that lets anybody in.")
+            raise PermissionDenied(_("This address has no rule that lets anybody in."))
         if is_permitted(request.user, allowed):
             return None
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        raise PermissionDenied("Your role in the clinic does not include this page.")
+        raise PermissionDenied(_("Your role in the clinic does not include this page."))
 
 
 class PolicyPermission(BasePermission):

@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "alliance_site.middleware.SecurityHeaders",
+    "alliance_site.middleware.Language",
     "alliance_site.middleware.InputGate",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -94,6 +95,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "alliance_site.context.site",
@@ -140,9 +142,11 @@ SESSION_SAVE_EVERY_REQUEST = True
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_NAME = "__Host-language" if HTTPS else "language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "alliance_site.views.csrf_failure"
 
 # Transport
@@ -173,8 +177,12 @@ CACHES = {
 # Time and language
 USE_TZ = True
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
-LANGUAGE_CODE = "en-gb"
 USE_I18N = True
+LANGUAGE_CODE = "en-gb"
+# In its own words each: who cannot read the page must find their language on it.
+LANGUAGES = [("en-gb", "English"), ("de", "Deutsch"), ("nb", "Norsk bokmål"), ("ar", "العربية")]
+LOCALE_PATHS = [BASE_DIR / "alliance_site" / "locale"]
+FORMAT_MODULE_PATH = ["alliance_site.formats"]
 
 # Static files
 STATIC_URL = "/static/"

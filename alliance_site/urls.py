@@ -2,6 +2,7 @@
 
 from allauth.account import views as account
 from django.urls import include, path, re_path
+from django.views.i18n import set_language
 
 from alliance_site import views
 from alliance_site.health import health
@@ -9,6 +10,7 @@ from alliance_site.health import health
 urlpatterns = [
     path("", views.home, name="home"),
     path("health/", health, name="health"),
+    path("language/", set_language, name="set-language"),
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/signup/", account.signup, name="account_signup"),

@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from surveys.access import roles
 from surveys.forms import kept_fields
@@ -20,7 +21,7 @@ def home(request: HttpRequest) -> HttpResponse:
     for role, route in HOMES.items():
         if role in own:
             return redirect(route)
-    names = [role.label.lower() for role in Role if role in own]
+    names = [role.label for role in Role if role in own]
     return render(request, "no_role.html", {"roles_without_page": names})
 
 
@@ -33,19 +34,19 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    sentence = "What was sent could not be read. Nothing was stored; go back and try again."
+    sentence = _("What was sent could not be read. Nothing was stored; go back and try again.")
     return render(request, "refused.html", {"sentence": sentence}, status=400)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return render(
-        request, "refused.html", {"sentence": str(exception) or "This page is not for you."}, status=403
+        request, "refused.html", {"sentence": str(exception) or _("This page is not for you.")}, status=403
     )
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    sentence = "There is no such page, or it is not yours to see."
-    return render(request, "refused.html", {"title": "Page not found", "sentence": sentence}, status=404)
+    sentence = _("There is no such page, or it is not yours to see.")
+    return render(request, "refused.html", {"title": _("Page not found"), "sentence": sentence}, status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,8 @@
+"""How days and times are written, where Django's own words for Arabic differ or are missing."""
+
+TIME_FORMAT = "H:i"
+DATETIME_FORMAT = "j F Y، H:i"
+DATE_FORMAT = "j F Y"
+SHORT_DATETIME_FORMAT = "d/m/Y H:i"
+MONTH_DAY_TIME_FORMAT = "j F، H:i"
+WEEKDAY_TIME_FORMAT = "l j F، H:i"
