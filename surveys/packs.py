@@ -7,12 +7,13 @@ database column and the upload pass the same checks.
 
 import re
 import tomllib
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+
+from surveys.tables import FAULTY, MAX_ITEMS, MAX_NUMBER, Table
 
 RATERS = ("patient", "therapist")
 LEVELS = ("session", "trait")
@@ -20,13 +21,8 @@ SCORING_VERSIONS = ("item-mean-1",)
 
 MAX_FILE_BYTES = 1_000_000
 MAX_DOTS_PER_LINE = 40
-MAX_ITEMS = 200
 MAX_OPTIONS = 11
 MAX_SCALES = 50
-MAX_NUMBER = 999
-
-# Stands in for a number that was not readable and has been reported; no valid number is negative.
-_FAULTY = -1
 
 _BUILT_IN_FOLDER = Path(__file__).parent / "instruments"
 
@@ -111,6 +107,10 @@ class InstrumentFile:
     scales: tuple[Scale, ...]
 
     @property
+    def name(self) -> str:
+        return f"{self.code} ({self.rater}, {self.language}, {self.version})"
+
+    @property
     def minimum(self) -> int:
         return self.options[0].value
 
@@ -175,15 +175,71 @@ def parse(data: bytes) -> InstrumentFile:
     return _build(raw)
 
 
+@cache
 def built_in() -> tuple[InstrumentFile, ...]:
     """Every form that ships with the product, in the order of the file names."""
     return tuple(parse(path.read_bytes()) for path in sorted(_BUILT_IN_FOLDER.glob("*.toml")))
 
 
+def version_problems(form: InstrumentFile, other: InstrumentFile) -> tuple[str, ...]:
+    """Why `form` cannot stand beside `other`, a form of the same code and rater; empty where it can.
+
+    Every version must answer on the same range, or its ratings would enter one model with the others.
+    A translation is the same form in other words, so that answers in any language mean the same.
+    """
+    problems = []
+    if (form.minimum, form.maximum) != (other.minimum, other.maximum):
+        problems.append(
+            f"Options: {other.name} answers from {other.minimum} to {other.maximum}, this file from "
+            f"{form.minimum} to {form.maximum}. Give a form with another range a code of its own."
+        )
+    if form.version != other.version:
+        return tuple(problems)
+    if form.language == other.language:
+        if form != other:
+            problems.append(
+                f"File: {other.name} is there with other content. Give the changed file a new version."
+            )
+        return tuple(problems)
+    return (*problems, *_translation_problems(form, other))
+
+
+def _translation_problems(form: InstrumentFile, other: InstrumentFile) -> list[str]:
+    ours, theirs = _structure(form), _structure(other)
+    return [
+        f"{place}: {other.name} has {theirs[place]}, this file {ours[place]}. "
+        "A translation changes the words only; give another form a version of its own."
+        # A scale of one form alone is named under Scales.
+        for place in theirs
+        if place in ours and ours[place] != theirs[place]
+    ]
+
+
+def _structure(form: InstrumentFile) -> dict[str, str]:
+    """Everything but the words, by the name of its place."""
+
+    def joined(values: Iterable[object]) -> str:
+        return " ".join(map(str, values)) or "none"
+
+    places = {
+        "Items": joined(item.number for item in form.items),
+        "Reversed items": joined(item.number for item in form.items if item.reverse),
+        "Level": form.level,
+        "Scoring version": form.scoring_version,
+        "Demonstration": str(form.demonstration).lower(),
+        "Scales": joined(scale.code for scale in form.scales),
+    }
+    for scale in form.scales:
+        places[f"Scale {scale.code}, items"] = joined(scale.items)
+        places[f"Scale {scale.code}, min_share"] = str(scale.min_share)
+        places[f"Scale {scale.code}, unverified"] = str(scale.unverified).lower()
+    return places
+
+
 def _build(raw: object) -> InstrumentFile:
     if not isinstance(raw, Mapping):
         raise InstrumentFileError(["File: must be a table of keys and values."])
-    table = _Table(raw, "File", [], required=_FILE_KEYS)
+    table = Table(raw, "File", [], required=_FILE_KEYS)
     options = _options(table)
     items = _items(table)
     form = InstrumentFile(
@@ -206,14 +262,14 @@ def _build(raw: object) -> InstrumentFile:
     return form
 
 
-def _options(table: "_Table") -> tuple[Option, ...]:
+def _options(table: Table) -> tuple[Option, ...]:
     options = tuple(
         Option(value=row.integer("value", 0, MAX_NUMBER), label=row.text("label", 80))
         for row in table.rows("options", MAX_OPTIONS, ("value", "label"))
     )
     values = [option.value for option in options]
     table.check_no_doubles("options", values, "value")
-    if not options or _FAULTY in values:
+    if not options or FAULTY in values:
         return options
     if values[0] >= values[-1]:
         table.fault("options", "must lead from a lower value to a higher one.")
@@ -222,7 +278,7 @@ def _options(table: "_Table") -> tuple[Option, ...]:
     return options
 
 
-def _items(table: "_Table") -> tuple[Item, ...]:
+def _items(table: Table) -> tuple[Item, ...]:
     rows = [
         (row.integer("number", 1, MAX_NUMBER), row.text("text", 500))
         for row in table.rows("items", MAX_ITEMS, ("number", "text"))
@@ -233,7 +289,7 @@ def _items(table: "_Table") -> tuple[Item, ...]:
     return tuple(Item(number=number, text=text, reverse=number in turned) for number, text in rows)
 
 
-def _scales(table: "_Table", on_form: frozenset[int]) -> tuple[Scale, ...]:
+def _scales(table: Table, on_form: frozenset[int]) -> tuple[Scale, ...]:
     scales = []
     for row in table.rows("scales", MAX_SCALES, ("code", "title", "items", "min_share"), ("unverified",)):
         members = row.item_numbers("items", on_form)
@@ -250,141 +306,3 @@ def _scales(table: "_Table", on_form: frozenset[int]) -> tuple[Scale, ...]:
         )
     table.check_no_doubles("scales", [scale.code for scale in scales], "scale code")
     return tuple(scales)
-
-
-class _Table:
-    """Takes the values out of one table and notes a sentence for every fault.
-
-    A missing key is noted once, at the start; a getter then returns a stand-in of its type, so that
-    one pass over the file finds all faults.
-    """
-
-    def __init__(
-        self,
-        raw: Mapping[str, object],
-        place: str,
-        problems: list[str],
-        *,
-        required: Sequence[str],
-        optional: Sequence[str] = (),
-    ) -> None:
-        self.raw = raw
-        self.place = place
-        self.problems = problems
-        for key in required:
-            if key not in raw:
-                self.fault(key, "is missing.")
-        unknown = [key for key in raw if key not in required and key not in optional]
-        if unknown:
-            problems.append(f"{place}: unknown key {', '.join(_shown(key) for key in unknown[:10])}.")
-
-    def fault(self, key: str, sentence: str) -> None:
-        self.problems.append(f"{self.place}: '{key}' {sentence}")
-
-    def check_no_doubles(self, key: str, values: Sequence[object], what: str) -> None:
-        for value, n_times in Counter(values).items():
-            if n_times > 1 and value not in (_FAULTY, ""):
-                self.fault(key, f"holds {what} {value} {n_times} times.")
-
-    def text(self, key: str, limit: int) -> str:
-        """The stripped text; NUL and its kin are refused because no form or JSON column can hold them."""
-        if key not in self.raw:
-            return ""
-        value = self.raw[key]
-        if not isinstance(value, str):
-            self.fault(key, "must be text in quotation marks.")
-            return ""
-        text = value.strip()
-        if not text:
-            self.fault(key, "is empty.")
-        elif len(text) > limit:
-            self.fault(key, f"is longer than {limit} characters.")
-        elif any(unicodedata.category(char) in ("Cc", "Cs") and char != "\n" for char in text):
-            self.fault(key, "holds a control character.")
-        return text
-
-    def matching(self, key: str, pattern: re.Pattern[str], meaning: str) -> str:
-        return self._from_text(key, lambda text: pattern.fullmatch(text) is not None, f"must be {meaning}")
-
-    def choice(self, key: str, allowed: Sequence[str]) -> str:
-        return self._from_text(key, allowed.__contains__, f"must be one of: {', '.join(allowed)}")
-
-    def _from_text(self, key: str, is_right: Callable[[str], bool], demand: str) -> str:
-        if key not in self.raw:
-            return ""
-        value = self.raw[key]
-        if isinstance(value, str) and is_right(value):
-            return value
-        self.fault(key, f"{demand}; found {_shown(value)}.")
-        return ""
-
-    def flag(self, key: str) -> bool:
-        value = self.raw.get(key, False)
-        if not isinstance(value, bool):
-            self.fault(key, f"must be true or false; found {_shown(value)}.")
-        return value is True
-
-    def integer(self, key: str, low: int, high: int) -> int:
-        value = self.raw.get(key)
-        if type(value) is int and low <= value <= high:
-            return value
-        if key in self.raw:
-            self.fault(key, f"must be a whole number from {low} to {high}; found {_shown(value)}.")
-        return _FAULTY
-
-    def share(self, key: str) -> float:
-        value = self.raw.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
-            return float(value)
-        if key in self.raw:
-            self.fault(key, f"must be a number above 0 and at most 1; found {_shown(value)}.")
-        return 1.0
-
-    def rows(
-        self, key: str, limit: int, required: Sequence[str], optional: Sequence[str] = ()
-    ) -> list["_Table"]:
-        """The tables in the array; an array too long is refused as a whole."""
-        if key not in self.raw:
-            return []
-        value = self.raw[key]
-        if not isinstance(value, list) or not value:
-            self.fault(key, "must be a list with at least one entry.")
-            return []
-        if len(value) > limit:
-            self.fault(key, f"has {len(value)} entries; at most {limit} are allowed.")
-            return []
-        rows = []
-        for position, entry in enumerate(value, start=1):
-            place = f"{key.capitalize()}, entry {position}"
-            if isinstance(entry, Mapping):
-                rows.append(_Table(entry, place, self.problems, required=required, optional=optional))
-            else:
-                self.problems.append(f"{place}: must be a table such as {{ {required[0]} = … }}.")
-        return rows
-
-    def item_numbers(self, key: str, on_form: frozenset[int]) -> tuple[int, ...]:
-        if key not in self.raw:
-            return ()
-        value = self.raw[key]
-        if not isinstance(value, list) or len(value) > MAX_ITEMS:
-            self.fault(key, f"must be a list of at most {MAX_ITEMS} item numbers.")
-            return ()
-        numbers = [entry for entry in value if type(entry) is int and 1 <= entry <= MAX_NUMBER]
-        for entry in value:
-            if type(entry) is not int or not 1 <= entry <= MAX_NUMBER or entry not in on_form:
-                self.fault(key, f"names item {_shown(entry)}, which is not on the form.")
-        self.check_no_doubles(key, numbers, "item")
-        return tuple(numbers)
-
-
-def _shown(value: object) -> str:
-    """A short picture of a value: an upload may hold megabytes in one place."""
-    if isinstance(value, str):
-        return ascii(value[:40])
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**12 else "a very large number"
-    if isinstance(value, float):
-        return str(value)
-    return f"a value of type {type(value).__name__}"

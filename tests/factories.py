@@ -39,11 +39,11 @@ def make_user(email: str, *roles: Role, clinic: Clinic | None = None, **fields: 
     return user
 
 
-def instrument(code: str, rater: str) -> Instrument:
-    found = Instrument.objects.filter(code=code, rater=rater).first()
+def instrument(code: str, rater: str, language: str = "en") -> Instrument:
+    found = Instrument.objects.filter(code=code, rater=rater, language=language).first()
     if found is None:
         built_in_load()
-        found = Instrument.objects.get(code=code, rater=rater)
+        found = Instrument.objects.get(code=code, rater=rater, language=language)
     return found
 
 

@@ -40,7 +40,8 @@ IMPORTS = {name_of(path): sorted(set(imports_of(path))) for path in FILES}
 PURE = {
     "analytics.growth": ("analytics.growth",),
     "analytics.charts": (),
-    "surveys.packs": (),
+    "surveys.tables": (),
+    "surveys.packs": ("surveys.tables",),
     "surveys.scoring": ("surveys.packs",),
     "surveys.planning": ("surveys.packs",),
     "surveys.tokens": (),

@@ -14,7 +14,7 @@ from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, TRAITS, Par
 from surveys.packs import RATERS, InstrumentFile, built_in
 from surveys.scoring import SKIPPED, score
 
-FILES = {(form.code, form.rater): form for form in built_in()}
+FILES = {(form.code, form.rater): form for form in built_in() if form.language == "en"}
 FORMS = {rater: FILES["wai-s", rater] for rater in RATERS}
 TRAIT_FORMS = [FILES["dpccq-difficulties", "therapist"], FILES["dpccq-feelings", "therapist"]]
 MONDAY = date(2026, 11, 23)

@@ -100,7 +100,7 @@ def test_forms_are_due_where_the_plan_asks_and_nowhere_else(demo: Path) -> None:
 
 
 def test_the_database_holds_the_answers_of_the_cohort(demo: Path) -> None:
-    files = {(form.code, form.rater): form for form in built_in()}
+    files = {(form.code, form.rater): form for form in built_in() if form.language == "en"}
     cohort = simulate(
         TINY,
         {rater: files["wai-s", rater] for rater in RATERS},

@@ -34,6 +34,19 @@ scales = [
 ]
 """
 
+WAI_36_KEY = {
+    "task": (2, 4, 7, 11, 13, 15, 16, 18, 24, 31, 33, 35),
+    "bond": (1, 5, 8, 17, 19, 20, 21, 23, 26, 28, 29, 36),
+    "goal": (3, 6, 9, 10, 12, 14, 22, 25, 27, 30, 32, 34),
+    "total": tuple(range(1, 37)),
+}
+WAI_36_REVERSED = [1, 3, 7, 9, 10, 11, 12, 15, 20, 27, 29, 31, 33, 34]
+WAI_SRT_KEY = {
+    "task": (1, 4, 10),
+    "bond": (2, 5, 7, 9),
+    "goal": (3, 6, 8),
+    "total": tuple(range(1, 11)),
+}
 WAI_S_KEY = {
     "task": (1, 2, 8, 12),
     "bond": (3, 5, 7, 9),
@@ -48,14 +61,19 @@ WAI_SR_KEY = {
 }
 
 
+MANNER = ("affirming", "directive", "reserved", "accommodating", "invested", "efficacious")
+
+
 def problems_of(text: str) -> tuple[str, ...]:
     with pytest.raises(InstrumentFileError) as caught:
         parse(text.encode())
     return caught.value.problems
 
 
-def shipped(code: str, rater: str) -> InstrumentFile:
-    return next(form for form in built_in() if (form.code, form.rater) == (code, rater))
+def shipped(code: str, rater: str, language: str = "en") -> InstrumentFile:
+    return next(
+        form for form in built_in() if (form.code, form.rater, form.language) == (code, rater, language)
+    )
 
 
 def reversed_items(form: InstrumentFile) -> list[int]:
@@ -98,18 +116,55 @@ def test_a_stored_definition_passes_the_same_checks_as_a_file():
     assert caught.value.problems == ("File: 'reversed' names item 3, which is not on the form.",)
 
 
-def test_five_forms_ship_and_all_are_marked_as_demonstration():
+LANGUAGES = ("en", "de", "nb", "ar")
+TRANSLATED = [("wai-s", "patient"), ("wai-s", "therapist"), ("wai-sr", "patient")]
+TRANSLATED += [("wai-b3", "patient"), ("wai-b3", "therapist")]
+
+
+def test_every_form_ships_and_all_are_marked_as_demonstration():
     names = {(form.code, form.rater, form.language, form.level) for form in built_in()}
     assert names == {
-        ("wai-s", "patient", "en", "session"),
-        ("wai-s", "therapist", "en", "session"),
-        ("wai-sr", "patient", "en", "session"),
+        *((code, rater, language, "session") for code, rater in TRANSLATED for language in LANGUAGES),
+        ("wai-36", "patient", "en", "session"),
+        ("wai-36", "therapist", "en", "session"),
+        ("wai-srt", "therapist", "en", "session"),
         ("dpccq-feelings", "therapist", "en", "session"),
+        ("dpccq-feelings-general", "therapist", "en", "trait"),
         ("dpccq-difficulties", "therapist", "en", "trait"),
+        ("dpccq-coping", "therapist", "en", "trait"),
+        ("dpccq-manner", "therapist", "en", "trait"),
     }
     for form in built_in():
         assert form.demonstration
         assert "not the wording of the published instrument" in form.licence
+
+
+@pytest.mark.parametrize(("code", "rater"), TRANSLATED)
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_a_shipped_translation_is_the_same_form_in_other_words(code, rater, language):
+    english, translation = shipped(code, rater), shipped(code, rater, language)
+    assert packs.version_problems(translation, english) == ()
+    for item, twin in zip(translation.items, english.items, strict=True):
+        assert item.text != twin.text
+    assert len({option.label for option in translation.options}) == len(translation.options)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_sentence_stands_twice_on_a_shipped_form(language):
+    for form in built_in():
+        if form.language == language:
+            assert len({item.text for item in form.items}) == len(form.items), form.name
+
+
+def test_the_words_of_an_item_are_the_same_on_every_shipped_form_that_uses_it():
+    """The short forms take their items from the long one: WAI-S from 2 4 8 ..., WAI-SR from 25 4 8 ..."""
+    long = {item.number: item.text for item in shipped("wai-36", "patient").items}
+    for code, numbers in (
+        ("wai-s", (2, 4, 8, 12, 21, 22, 23, 24, 26, 27, 32, 35)),
+        ("wai-sr", (25, 4, 8, 30, 19, 22, 23, 24, 36, 16, 32, 35)),
+        ("wai-b3", (36, 16, 32)),
+    ):
+        assert [item.text for item in shipped(code, "patient").items] == [long[n] for n in numbers]
 
 
 def test_shipped_files_are_named_after_code_rater_and_language():
@@ -122,26 +177,47 @@ def test_shipped_files_are_named_after_code_rater_and_language():
 @pytest.mark.parametrize(
     ("code", "rater", "points", "key", "reversed_key"),
     [
+        ("wai-36", "patient", (1, 7), WAI_36_KEY, WAI_36_REVERSED),
+        ("wai-36", "therapist", (1, 7), WAI_36_KEY, WAI_36_REVERSED),
         ("wai-s", "patient", (1, 7), WAI_S_KEY, [4, 10]),
         ("wai-s", "therapist", (1, 7), WAI_S_KEY, [4, 10]),
         ("wai-sr", "patient", (1, 5), WAI_SR_KEY, []),
+        ("wai-srt", "therapist", (1, 5), WAI_SRT_KEY, []),
+        ("wai-b3", "patient", (1, 5), {"total": (1, 2, 3)}, []),
+        ("wai-b3", "therapist", (1, 5), {"total": (1, 2, 3)}, []),
     ],
 )
-def test_alliance_forms_carry_the_published_key(code, rater, points, key, reversed_key):
-    form = shipped(code, rater)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_alliance_forms_carry_the_published_key(code, rater, points, key, reversed_key, language):
+    if language != "en" and (code, rater) not in TRANSLATED:
+        return
+    form = shipped(code, rater, language)
     assert (form.minimum, form.maximum) == points
-    assert [item.number for item in form.items] == list(range(1, 13))
+    assert [item.number for item in form.items] == list(key["total"])
     assert {scale.code: scale.items for scale in form.scales} == key
     assert reversed_items(form) == reversed_key
-    shares = {scale.code: scale.min_share for scale in form.scales}
-    assert shares == {"task": 0.75, "bond": 0.75, "goal": 0.75, "total": 0.80}
-    assert not any(scale.unverified for scale in form.scales)
+    for scale in form.scales:
+        assert scale.min_share == (0.80 if scale.code == "total" else 0.75)
+        assert scale.unverified is (code == "wai-srt")
 
 
 @pytest.mark.parametrize(
     ("code", "points", "sizes", "unverified"),
     [
         ("dpccq-feelings", (0, 3), {"flow": 4, "anxiety": 4, "boredom": 4}, {"flow", "anxiety", "boredom"}),
+        (
+            "dpccq-feelings-general",
+            (0, 3),
+            {"flow": 4, "anxiety": 4, "boredom": 4},
+            {"flow", "anxiety", "boredom"},
+        ),
+        (
+            "dpccq-coping",
+            (0, 5),
+            {"constructive_coping": 6, "avoidant_coping": 6},
+            {"constructive_coping", "avoidant_coping"},
+        ),
+        ("dpccq-manner", (0, 3), dict.fromkeys(MANNER, 4), set(MANNER)),
         (
             "dpccq-difficulties",
             (0, 5),
@@ -158,6 +234,77 @@ def test_therapist_forms_mark_the_scales_whose_composition_is_unverified(code, p
     assert reversed_items(form) == []
     members = [number for scale in form.scales for number in scale.items]
     assert sorted(members) == [item.number for item in form.items]
+
+
+MOOD = parse(SMALL_FORM.encode())
+
+
+def beside_mood(text: str) -> tuple[str, ...]:
+    return packs.version_problems(parse(text.encode()), MOOD)
+
+
+def test_a_translation_a_new_version_and_the_same_file_again_stand_beside_a_form():
+    assert beside_mood(SMALL_FORM) == ()
+    assert (
+        beside_mood(SMALL_FORM.replace('"nb"', '"de"').replace("rolig", "ruhig").replace('"Ro"', '"Ruhe"'))
+        == ()
+    )
+    changed = SMALL_FORM.replace('version = "1"', 'version = "2"').replace("reversed = [2]", "reversed = []")
+    assert beside_mood(changed) == ()
+
+
+def test_other_words_under_the_same_version_are_refused():
+    assert beside_mood(SMALL_FORM.replace("rolig", "trygg")) == (
+        "File: mood (patient, nb, 1) is there with other content. Give the changed file a new version.",
+    )
+
+
+def test_another_range_is_refused_under_every_version():
+    text = SMALL_FORM.replace('version = "1"', 'version = "2"').replace(
+        '  { value = 0, label = "Nei" },\n', ""
+    )
+    assert beside_mood(text) == (
+        "Options: mood (patient, nb, 1) answers from 0 to 2, this file from 1 to 2. "
+        "Give a form with another range a code of its own.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("number = 2", "number = 3", "Items: mood (patient, nb, 1) has 1 2, this file 1 3."),
+        ("reversed = [2]", "reversed = []", "Reversed items: mood (patient, nb, 1) has 2, this file none."),
+        ('"session"', '"trait"', "Level: mood (patient, nb, 1) has session, this file trait."),
+        (
+            "demonstration = false",
+            "demonstration = true",
+            "Demonstration: mood (patient, nb, 1) has false, this file true.",
+        ),
+        ('"calm"', '"rest"', "Scales: mood (patient, nb, 1) has calm, this file rest."),
+        ("items = [1, 2]", "items = [2]", "Scale calm, items: mood (patient, nb, 1) has 1 2, this file 2."),
+        ("0.75", "0.5", "Scale calm, min_share: mood (patient, nb, 1) has 0.75, this file 0.5."),
+        (
+            ", unverified = true",
+            "",
+            "Scale calm, unverified: mood (patient, nb, 1) has true, this file false.",
+        ),
+    ],
+)
+def test_a_translation_that_is_another_form_is_refused_by_name(old, new, problem):
+    text = SMALL_FORM.replace('language = "nb"', 'language = "de"').replace(old, new)
+    if "number = 3" in text:
+        text = text.replace("[2]", "[3]").replace("[1, 2]", "[1, 3]")
+    found = beside_mood(text)
+    assert any(sentence.startswith(problem) for sentence in found), found
+    assert all(sentence.endswith("give another form a version of its own.") for sentence in found)
+
+
+def test_items_in_another_order_are_another_form():
+    lines = SMALL_FORM.replace('language = "nb"', 'language = "de"').splitlines()
+    at = next(i for i, line in enumerate(lines) if "number = 1" in line)
+    lines[at], lines[at + 1] = lines[at + 1], lines[at]
+    (problem,) = beside_mood("\n".join(lines))
+    assert problem.startswith("Items: mood (patient, nb, 1) has 1 2, this file 2 1.")
 
 
 @pytest.mark.parametrize(

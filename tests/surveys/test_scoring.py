@@ -1,6 +1,7 @@
 """Scores: the reference vectors, the rules on missing answers, and faults known from other scorers."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -18,25 +19,12 @@ from surveys.scoring import (
     score,
 )
 
-FORMS = {(form.code, form.rater): form for form in built_in()}
+FORMS = {(form.code, form.rater): form for form in built_in() if form.language == "en"}
 WAI_S = FORMS["wai-s", "patient"]
 WAI_SR = FORMS["wai-sr", "patient"]
 
-WAI_36_KEY = {
-    "task": (2, 4, 7, 11, 13, 15, 16, 18, 24, 31, 33, 35),
-    "bond": (1, 5, 8, 17, 19, 20, 21, 23, 26, 28, 29, 36),
-    "goal": (3, 6, 9, 10, 12, 14, 22, 25, 27, 30, 32, 34),
-    "total": tuple(range(1, 37)),
-}
-WAI_36 = replace(
-    WAI_S,
-    code="wai-36",
-    items=tuple(
-        Item(number, f"Item {number}", number in {1, 3, 7, 9, 10, 11, 12, 15, 20, 27, 29, 31, 33, 34})
-        for number in range(1, 37)
-    ),
-    scales=tuple(Scale(code, code, items, 0.75, False) for code, items in WAI_36_KEY.items()),
-)
+WAI_36 = FORMS["wai-36", "patient"]
+WAI_SRT = FORMS["wai-srt", "therapist"]
 
 WAI_S_ANSWERS = (6, 5, 7, 1, 6, 5, 6, 4, 7, 3, 5, 6)
 WAI_SR_ANSWERS = (3, 4, 5, 2, 5, 4, 4, 3, 5, 4, 3, 4)
@@ -66,6 +54,10 @@ def scale_score(form: InstrumentFile, answers: dict[int, int], code: str) -> Sca
         (WAI_SR, (1,) * 12, 4, 4, 4, 12),
         (WAI_36, (7,) * 36, 54, 66, 48, 168),
         (WAI_36, (1,) * 36, 42, 30, 48, 120),
+        (FORMS["wai-36", "therapist"], (7,) * 36, 54, 66, 48, 168),
+        (FORMS["wai-36", "therapist"], (1,) * 36, 42, 30, 48, 120),
+        # Tasks 1 4 10, bond 2 5 7 9, goals 3 6 8.
+        (WAI_SRT, (1, 2, 3, 4, 5, 1, 2, 3, 4, 5), 10, 13, 7, 30),
     ],
 )
 def test_reference_vectors_give_the_published_sums(form, values, task, bond, goal, total):
@@ -74,6 +66,50 @@ def test_reference_vectors_give_the_published_sums(form, values, task, bond, goa
     for line in score(form, answers):
         assert line.n_answered == line.n_items
         assert line.mean == pytest.approx(line.total / line.n_items, rel=1e-15)
+
+
+@pytest.mark.parametrize("rater", ["patient", "therapist"])
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ((3, 4, 2), 3.0),
+        ((5, 5, 5), 5.0),
+        ((1, 2, 2), 5 / 3),
+        ((3, 4, SKIPPED), None),
+        ((3, PREFER_NOT, 2), None),
+    ],
+)
+def test_the_form_of_three_items_is_scored_when_all_three_are_answered(rater, values, mean):
+    (line,) = score(FORMS["wai-b3", rater], in_item_order(*values))
+    assert (line.scale, line.n_items) == ("total", 3)
+    assert line.mean == (None if mean is None else pytest.approx(mean, rel=1e-15))
+
+
+@pytest.mark.parametrize(
+    ("code", "points", "expected"),
+    [
+        (
+            "dpccq-difficulties",
+            6,
+            {"self_doubt": 15 / 9, "frustrating_case": 20 / 6, "negative_reaction": 11 / 5},
+        ),
+        ("dpccq-feelings", 4, {"flow": 6 / 4, "anxiety": 6 / 4, "boredom": 6 / 4}),
+        ("dpccq-feelings-general", 4, {"flow": 6 / 4, "anxiety": 6 / 4, "boredom": 6 / 4}),
+        ("dpccq-coping", 6, {"constructive_coping": 2.0, "avoidant_coping": 3.0}),
+        (
+            "dpccq-manner",
+            4,
+            # Items k, k + 6, k + 12, k + 18 answered (k - 1), (k + 1), (k - 1), (k + 1) mod 4.
+            dict.fromkeys(("affirming", "reserved", "invested"), 1.0)
+            | dict.fromkeys(("directive", "accommodating", "efficacious"), 2.0),
+        ),
+    ],
+)
+def test_therapist_forms_give_the_hand_computed_means(code, points, expected):
+    """Answers 0, 1, 2, ... in item order, beginning again after the last option."""
+    form = FORMS[code, "therapist"]
+    answers = {item.number: (item.number - 1) % points for item in form.items}
+    assert {line.scale: line.mean for line in score(form, answers)} == pytest.approx(expected, rel=1e-15)
 
 
 def test_the_mean_is_the_mean_of_items():
@@ -114,6 +150,15 @@ def test_a_total_from_an_incomplete_scale_is_prorated():
         (WAI_S, "total", 9, False),
         (WAI_36, "bond", 9, True),
         (WAI_36, "bond", 8, False),
+        (WAI_36, "total", 29, True),
+        (WAI_36, "total", 28, False),
+        (WAI_SRT, "task", 3, True),
+        (WAI_SRT, "task", 2, False),
+        (WAI_SRT, "bond", 3, True),
+        (WAI_SRT, "total", 8, True),
+        (WAI_SRT, "total", 7, False),
+        (FORMS["dpccq-coping", "therapist"], "avoidant_coping", 5, True),
+        (FORMS["dpccq-coping", "therapist"], "avoidant_coping", 4, False),
         (FORMS["dpccq-difficulties", "therapist"], "self_doubt", 7, True),
         (FORMS["dpccq-difficulties", "therapist"], "self_doubt", 6, False),
         (FORMS["dpccq-difficulties", "therapist"], "frustrating_case", 5, True),
@@ -263,6 +308,46 @@ def test_whatever_is_missing_a_score_is_the_mean_of_what_was_answered(answers):
             assert line.mean == pytest.approx(sum(given_values) / len(given_values), rel=1e-12)
             assert line.total == pytest.approx(line.mean * line.n_items, rel=1e-12)
             assert min(given_values) <= line.mean <= max(given_values)
+
+
+def oracle(key: str, values: list[int | None], top: int) -> dict[str, tuple[float | None, int]]:
+    """Scores by the words of the instruments' description, with fractions and nothing of the product:
+    one letter an item (T, B, G; a minus before it: reversed), None where there is no answer."""
+    names = {"T": "task", "B": "bond", "G": "goal"}
+    result = {}
+    for scale, least in (("task", 3), ("bond", 3), ("goal", 3), ("total", 10)):
+        kept = [
+            top + 1 - value if entry.startswith("-") else value
+            for entry, value in zip(key.split(), values, strict=True)
+            if value is not None and scale in ("total", names[entry[-1]])
+        ]
+        mean = float(Fraction(sum(kept), len(kept))) if len(kept) >= least else None
+        result[scale] = (mean, len(kept))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("form", "answers", "key", "top"),
+    [
+        (WAI_S, WAI_S_ANSWERS, "T T B -G B G B T B -G G T", 7),
+        (WAI_SR, WAI_SR_ANSWERS, "T T B G B G B G B T G T", 5),
+    ],
+    ids=["wai-s", "wai-sr"],
+)
+def test_every_one_of_the_4096_missing_patterns_is_scored_by_the_rule(form, answers, key, top):
+    codes = (SKIPPED, PREFER_NOT, NOT_SHOWN)
+    for pattern in range(2**12):
+        present = [bool(pattern >> place & 1) for place in range(12)]
+        given_values = {
+            # The reasons take turns, so that each stands beside each answered item somewhere.
+            place + 1: answers[place] if present[place] else codes[(pattern + place) % 3]
+            for place in range(12)
+        }
+        expected = oracle(key, [a if p else None for a, p in zip(answers, present, strict=True)], top)
+        for line in score(form, given_values):
+            mean, n_answered = expected[line.scale]
+            assert (line.mean, line.n_answered) == (mean, n_answered), (pattern, line)
+            assert line.total == (None if mean is None else pytest.approx(mean * line.n_items, rel=1e-15))
 
 
 @given(raw_answers)
