@@ -1,14 +1,14 @@
-"""Pure: the numbers of one therapy as a Vega-Lite picture, a table, and a sentence.
+"""Pure: the numbers of one therapy as a Vega-Lite picture and a table.
 
-One place says how each mark looks. Every picture has its table and its sentence from the same numbers.
+One place says how each mark looks. Every picture has its table, and its sentence (`analytics.wording`), from
+the same numbers.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Protocol
 
-PATIENT, THERAPIST = "patient", "therapist"
+from analytics.wording import ENGLISH, PATIENT, THERAPIST, Expected, Rating, Writing, mark_words
 
 # In the page the colours are those of the style sheet, so that light, dark and print follow it by
 # themselves. A picture made on the server has no style sheet.
@@ -22,26 +22,6 @@ PICTURE = {
     "line": "#D9DEE0",
     "card": "#FFFFFF",
 }
-
-
-class Rating(Protocol):
-    @property
-    def session(self) -> int: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def submitted_on(self) -> date: ...
-
-
-class Expected(Protocol):
-    @property
-    def session(self) -> int: ...
-    @property
-    def mean(self) -> float: ...
-    @property
-    def lower(self) -> float: ...
-    @property
-    def upper(self) -> float: ...
 
 
 class Planned(Protocol):
@@ -92,29 +72,6 @@ def table(
     return tuple(rows)
 
 
-def sentence(perspective: str, ratings: Sequence[Rating], expected: Sequence[Expected], n_held: int) -> str:
-    """Reads the chart aloud; says no more than the last visible rating and its band carry."""
-    if not ratings:
-        return f"There is no {perspective} rating to show yet."
-    last = ratings[-1]
-    day = f"{last.submitted_on.day} {last.submitted_on:%B %Y}"
-    text = (
-        f"The last {perspective} rating that you may see is {last.value:.1f},"
-        f" of {day} (session {last.session} of {n_held})"
-    )
-    course = {point.session: point for point in expected}.get(last.session)
-    if course is None:
-        return f"{text}. There is no expected course to compare it with."
-    # As the page prints them: a reader must be able to check the sentence.
-    value, mean, lower, upper = (round(x, 1) for x in (last.value, course.mean, course.lower, course.upper))
-    gap = value - mean
-    side = (
-        "as expected" if gap == 0 else f"{abs(gap):.1f} {'above' if gap > 0 else 'below'} the expected course"
-    )
-    where = "within" if lower <= value <= upper else "outside"
-    return f"{text}: {side}, and {where} the range of 80 % ({lower:.1f} to {upper:.1f})."
-
-
 def therapy_spec(
     *,
     patient: Sequence[Rating],
@@ -126,54 +83,69 @@ def therapy_spec(
     maximum: int,
     horizon: int,
     colours: dict[str, str] = PAGE,
+    writing: Writing = ENGLISH,
 ) -> dict[str, Any]:
-    """The chart of one therapy: session number by item mean, the full scale of the form, never cut."""
+    """The chart of one therapy: session number by item mean, the full scale of the form, never cut. Where
+    the page is read from right to left, so are the sessions."""
+    _ = writing.translate
     look = _look(colours, perspective)
     shown = {point.session for point in (patient if perspective == PATIENT else therapist)}
     ends = [
-        (rater, series[-1].value, f"{rater}-label")
-        for rater, series in ((PATIENT, patient), (THERAPIST, therapist))
+        (writing.in_picture(name), series[-1].value, f"{rater}-label")
+        for rater, name, series in ((PATIENT, _("patient"), patient), (THERAPIST, _("therapist"), therapist))
         if series
     ]
     if expected:
-        ends.append(("expected", expected[-1].mean, "course-label"))
+        ends.append((writing.in_picture(_("expected")), expected[-1].mean, "course-label"))
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "description": f"Alliance by session, with the course that is expected of the {perspective} ratings.",
+        "description": _("Alliance by session, with the course that is expected of the patient’s ratings.")
+        if perspective == PATIENT
+        else _("Alliance by session, with the course that is expected of the therapist’s ratings."),
         "width": "container",
         "height": 320,
         "padding": {"left": 4, "top": 8, "right": 8, "bottom": 4},
         "autosize": {"type": "fit", "contains": "padding"},
         "layer": [
             *_course_layers(expected, look),
-            *_rater_layers(PATIENT, patient, expected if perspective == PATIENT else (), look),
-            *_rater_layers(THERAPIST, therapist, expected if perspective == THERAPIST else (), look),
-            *_missing_layer(planned, shown, minimum, look),
-            *_label_layers(ends, minimum, maximum, horizon, look),
+            *_rater_layers(PATIENT, patient, expected if perspective == PATIENT else (), look, writing),
+            *_rater_layers(THERAPIST, therapist, expected if perspective == THERAPIST else (), look, writing),
+            *_missing_layer(planned, shown, minimum, look, writing),
+            *_label_layers(ends, minimum, maximum, horizon, look, writing),
         ],
-        "encoding": {"x": _x(planned, horizon), "y": _y(minimum, maximum)},
+        "encoding": {"x": _x(planned, horizon, writing), "y": _y(minimum, maximum, writing)},
         "config": {"background": colours["ground"], "view": {"stroke": None}, "axis": look["axis"]},
     }
 
 
-def _x(planned: Sequence[Planned], horizon: int) -> dict[str, Any]:
+def _x(planned: Sequence[Planned], horizon: int, writing: Writing) -> dict[str, Any]:
+    _ = writing.translate
     numbers = [row.number for row in planned]
     ticks = numbers if len(numbers) <= 8 else list(range(5, horizon + 1, 5))
     return {
         "field": "session",
         "type": "quantitative",
-        "scale": {"domain": [0, max(horizon, 3) + 0.5], "nice": False},
-        "axis": {"title": "Session", "values": ticks, "format": "d", "grid": False, "labelPadding": 14},
+        "scale": {"domain": [0, max(horizon, 3) + 0.5], "nice": False, "reverse": writing.is_rtl},
+        "axis": {
+            "title": writing.in_picture(_("Session")),
+            "values": ticks,
+            "format": "d",
+            "grid": False,
+            "labelPadding": 14,
+        },
     }
 
 
-def _y(minimum: int, maximum: int) -> dict[str, Any]:
+def _y(minimum: int, maximum: int, writing: Writing) -> dict[str, Any]:
+    _ = writing.translate
+    title = _("Item mean, %(minimum)d to %(maximum)d (stronger alliance ↑)")
     return {
         "field": "value",
         "type": "quantitative",
         "scale": {"domain": [minimum, maximum], "nice": False, "zero": False},
         "axis": {
-            "title": f"Item mean, {minimum} to {maximum} (stronger alliance ↑)",
+            "title": writing.in_picture(title % {"minimum": minimum, "maximum": maximum}),
+            "orient": "right" if writing.is_rtl else "left",
             "values": list(range(minimum, maximum + 1)),
             "domain": False,
             "ticks": False,
@@ -272,7 +244,11 @@ def _course_layers(expected: Sequence[Expected], look: dict[str, dict[str, Any]]
 
 
 def _rater_layers(
-    rater: str, series: Sequence[Rating], expected: Sequence[Expected], look: dict[str, dict[str, Any]]
+    rater: str,
+    series: Sequence[Rating],
+    expected: Sequence[Expected],
+    look: dict[str, dict[str, Any]],
+    writing: Writing,
 ) -> list[dict[str, Any]]:
     if not series:
         return []
@@ -281,7 +257,7 @@ def _rater_layers(
         {
             "session": point.session,
             "value": point.value,
-            "words": _words(rater, point, course.get(point.session)),
+            "words": mark_words(rater, point, course.get(point.session), writing),
         }
         for point in series
     ]
@@ -295,13 +271,6 @@ def _rater_layers(
     ]
 
 
-def _words(rater: str, point: Rating, course: Expected | None) -> str:
-    words = f"Session {point.session}, {rater}, {point.value:.1f}"
-    if course is None:
-        return words
-    return f"{words}, expected {course.mean:.1f} ({course.lower:.1f} to {course.upper:.1f})"
-
-
 def _points(name: str, rows: list[dict[str, Any]], look: dict[str, Any]) -> dict[str, Any]:
     words = {"field": "words", "type": "nominal"}
     return {
@@ -313,14 +282,23 @@ def _points(name: str, rows: list[dict[str, Any]], look: dict[str, Any]) -> dict
 
 
 def _missing_layer(
-    planned: Sequence[Planned], shown: set[int], minimum: int, look: dict[str, dict[str, Any]]
+    planned: Sequence[Planned],
+    shown: set[int],
+    minimum: int,
+    look: dict[str, dict[str, Any]],
+    writing: Writing,
 ) -> list[dict[str, Any]]:
     """Marks under the axis: a cross for a form that did not come, a ring for one that is not shown."""
-    reasons = {"missing": "no form came in", "declined": "the form was left empty"}
+    _ = writing.translate
+    reasons = {
+        "missing": _("Session %(session)d: no form came in"),
+        "declined": _("Session %(session)d: the form was left empty"),
+    }
+    unseen = {"received": _("Session %(session)d: received, not shown")}
     layers = []
-    for name, words in (("missing", reasons), ("hidden", {"received": "received, not shown"})):
+    for name, words in (("missing", reasons), ("hidden", unseen)):
         rows = [
-            {"session": row.number, "value": minimum, "words": f"Session {row.number}: {words[row.state]}"}
+            {"session": row.number, "value": minimum, "words": words[row.state] % {"session": row.number}}
             for row in planned
             if row.state in words and row.number not in shown
         ]
@@ -335,6 +313,7 @@ def _label_layers(
     maximum: int,
     horizon: int,
     look: dict[str, dict[str, Any]],
+    writing: Writing,
 ) -> list[dict[str, Any]]:
     """Names beside the ends of the lines instead of a legend, pushed apart where they would overlap."""
     gap = (maximum - minimum) / 16
@@ -344,6 +323,7 @@ def _label_layers(
         at = max(value, floor)
         floor = at + gap
         row = {"session": max(horizon, 3) + 0.5, "value": at}
-        mark = {"type": "text", "text": words, "align": "left", "dx": 8, "aria": False, **look[style]}
+        away = {"align": "right", "dx": -8} if writing.is_rtl else {"align": "left", "dx": 8}
+        mark = {"type": "text", "text": words, "aria": False, **away, **look[style]}
         layers.append({"data": {"values": [row]}, "mark": mark})
     return layers

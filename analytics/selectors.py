@@ -6,6 +6,8 @@ from datetime import date, datetime
 from uuid import UUID
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from analytics.dataset import time_of
 from analytics.growth import FitResult, expected_course
@@ -23,12 +25,11 @@ BAND = 0.80
 
 # The engine's own words name values and variables; a therapist's page says what a refused fit means.
 REASONS = {
-    "no_variation": "all ratings so far are the same, and nothing can be expected from that.",
-    "insufficient_data": "the study has too few ratings for a model so far.",
-    "not_converged": "the estimation did not settle on an answer.",
-    "timed_out": "the estimation did not end in the time it is given.",
+    "no_variation": gettext_lazy("all ratings so far are the same, and nothing can be expected from that."),
+    "insufficient_data": gettext_lazy("the study has too few ratings for a model so far."),
+    "not_converged": gettext_lazy("the estimation did not settle on an answer."),
+    "timed_out": gettext_lazy("the estimation did not end in the time it is given."),
 }
-TOO_FEW = f"it needs ratings of at least {MIN_THERAPIES} therapies by {MIN_THERAPISTS} therapists."
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,12 @@ def therapy_trend(user: Actor, therapy: Therapy, perspective: str) -> Trend:
     trend = replace(trend, plan=session_plan(therapy, perspective, form.code))
     good, latest = latest_fits(therapy.study_id, perspective, form.code)
     trend = replace(trend, refit_failed_at=_refit_failed_at(therapy))
-    problem = REASONS[latest.status] if latest is not None and latest.status not in FITTED else ""
+    problem = str(REASONS[latest.status]) if latest is not None and latest.status not in FITTED else ""
     if good is None:
         return replace(trend, problem=problem)
     if good.n_therapists < MIN_THERAPISTS or good.n_therapies < MIN_THERAPIES:
-        return replace(trend, problem=TOO_FEW)
+        too_few = _("it needs ratings of at least %(therapies)d therapies by %(therapists)d therapists.")
+        return replace(trend, problem=too_few % {"therapies": MIN_THERAPIES, "therapists": MIN_THERAPISTS})
     expected = _expected(good, trend.plan, trend.of(perspective), form)
     return replace(trend, expected=expected, fit=_summary(good), problem=problem)
 

@@ -6,13 +6,25 @@ import vl_convert
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.formats import date_format, number_format
+from django.utils.translation import get_language_bidi, gettext
 
-from analytics import charts
+from analytics import charts, wording
 from analytics.selectors import Trend, therapy_trend
 from surveys import audit
 from surveys.access import get_therapy_or_404
 
 PERSPECTIVES = ("patient", "therapist")
+
+
+def _writing() -> wording.Writing:
+    """As the language of the page has it."""
+    return wording.Writing(
+        translate=gettext,
+        number=lambda value: number_format(value, 1),
+        day=lambda day: date_format(day, "DATE_FORMAT"),
+        is_rtl=get_language_bidi(),
+    )
 
 
 @transaction.atomic
@@ -42,6 +54,7 @@ def _chart(trend: Trend, colours: dict[str, str]) -> dict[str, object] | None:
         minimum=trend.form.minimum,
         maximum=trend.form.maximum,
         horizon=trend.plan.horizon,
+        writing=_writing(),
     )
 
 
@@ -54,7 +67,9 @@ def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
         "clinic": trend.therapy.study.clinic,
         "perspectives": [rater for rater in PERSPECTIVES if rater in trend.forms],
         "chart": _chart(trend, charts.PAGE),
-        "sentence": charts.sentence(trend.perspective, ratings, trend.expected, trend.plan.n_held),
+        "sentence": wording.sentence(
+            trend.perspective, ratings, trend.expected, trend.plan.n_held, _writing()
+        ),
         "rows": charts.table(trend.of("patient"), trend.of("therapist"), trend.expected, trend.plan.sessions),
     }
     return render(request, "analytics/therapy.html", context)

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 import vl_convert
 
-from analytics import charts
+from analytics import charts, wording
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,16 @@ def test_the_picture_is_drawn_from_any_subset_of_the_numbers() -> None:
         (
             PATIENT,
             EXPECTED,
-            "(session 12 of 14): 1.1 below the expected course, and outside the range of 80 % (4.2 to 5.9).",
+            "14). It is 1.1 below the expected course, and outside the range of 80 % (4.2 to 5.9).",
         ),
-        ([Point(12, 5.12)], EXPECTED, ": as expected, and within the range"),
-        ([Point(12, 5.5)], EXPECTED, "0.4 above the expected course, and within the range"),
+        ([Point(12, 5.12)], EXPECTED, "It is as expected, and within the range"),
+        ([Point(12, 5.5)], EXPECTED, "It is 0.4 above the expected course, and within the range"),
     ],
 )
 def test_the_sentence_says_what_the_last_rating_and_its_band_carry(
     ratings: list[Point], expected: list[Course], said: str
 ) -> None:
-    assert said in charts.sentence("patient", ratings, expected, n_held=14)
+    assert said in wording.sentence("patient", ratings, expected, n_held=14)
 
 
 def test_the_names_beside_the_lines_never_lie_on_each_other() -> None:
@@ -125,9 +125,27 @@ def test_the_names_beside_the_lines_never_lie_on_each_other() -> None:
     assert all(after - before > 0.3 for before, after in itertools.pairwise(heights))
 
 
+def test_a_page_read_from_right_to_left_turns_the_scales_and_brings_its_own_words_and_numbers() -> None:
+    arabic = wording.Writing(
+        translate=lambda words: words.replace("patient", "مريض"),
+        number=lambda value: f"{value:.1f}".replace(".", ","),
+        is_rtl=True,
+    )
+    chart = spec(writing=arabic)
+    assert chart["encoding"]["x"]["scale"]["reverse"] is True
+    assert chart["encoding"]["y"]["axis"]["orient"] == "right"
+    names = [layer["mark"] for layer in chart["layer"] if layer["mark"]["type"] == "text"]
+    assert {(mark["align"], mark["dx"]) for mark in names} == {("right", -8)}
+    words = [row["words"] for row in rows_of(chart, "patient_points")]
+    assert words[1] == "Session 12, مريض, 4,0, expected 5,1 (4,2 to 5,9)"
+    assert rows_of(chart, "patient_points")[1]["value"] == 4.0
+    assert spec()["encoding"]["x"]["scale"]["reverse"] is False
+    assert spec()["encoding"]["y"]["axis"]["orient"] == "left"
+
+
 def test_the_sentence_never_contradicts_the_numbers_that_it_prints() -> None:
     """5.04 and a range from 5.049 are both printed as 5.0: within, as a reader sees it."""
-    said = charts.sentence("patient", [Point(3, 5.04)], [Course(3, 5.5, 5.049, 6.2)], n_held=3)
+    said = wording.sentence("patient", [Point(3, 5.04)], [Course(3, 5.5, 5.049, 6.2)], n_held=3)
     assert "within the range of 80 % (5.0 to 6.2)" in said
 
 

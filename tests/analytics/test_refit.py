@@ -359,5 +359,5 @@ def test_a_refit_that_was_given_up_is_said_on_the_page() -> None:
     factories.give(factories.form_of(factories.hold_session(extra), "patient"), 6)
     Job.objects.filter(state="pending").update(state="failed", finished_at=timezone.now())
     page = signed_in(user).get(f"/therapies/{therapy.pk}/").content.decode()
-    assert "fitting it again failed on" in page
+    assert "Fitting the model again failed on" in page
     assert "due to be fitted again" not in page

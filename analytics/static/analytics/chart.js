@@ -1,11 +1,10 @@
-// Draws each chart from the numbers that stand in the page. Colours are the style sheet's own variables.
+// Draws each chart from the numbers that stand in the page. Colours are the style sheet's own variables,
+// words come from the page.
 "use strict";
 
 const tip = document.getElementById("chart-tip");
 const rest = (frame) =>
-  frame.scrollWidth > frame.clientWidth
-    ? "Tap or point at a mark to read it. Scroll the chart to the left for earlier sessions."
-    : "Tap or point at a mark to read it.";
+  frame.scrollWidth > frame.clientWidth ? `${tip.dataset.tip} ${tip.dataset.scroll}` : tip.dataset.tip;
 
 async function draw(element) {
   const frame = element.closest(".chart-frame");
@@ -20,7 +19,8 @@ async function draw(element) {
       tip.textContent = value ? String(value) : rest(frame);
     },
   });
-  frame.scrollLeft = frame.scrollWidth;
+  // To the latest session; where reading goes from right to left, the way to it is counted down from 0.
+  frame.scrollLeft = document.dir === "rtl" ? -frame.scrollWidth : frame.scrollWidth;
   tip.textContent = rest(frame);
   element.dataset.ready = "yes";
 }
@@ -28,7 +28,7 @@ async function draw(element) {
 document.querySelectorAll(".vega-chart").forEach((element) => {
   draw(element).catch((error) => {
     element.dataset.ready = "failed";
-    element.textContent = "The chart could not be drawn here. The table below has the same numbers.";
+    element.textContent = tip.dataset.failed;
     console.error(error);
   });
 });
