@@ -14,6 +14,7 @@ RUN pip install --quiet --require-hashes -r requirements.txt
 COPY . .
 # The values are only there for the settings to load; nothing of them stays in the image.
 RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
+    FIELD_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
     ALLOWED_HOSTS=localhost DATABASE_URL=postgresql://build/build CELERY_BROKER_URL=redis://build \
     sh -c 'python manage.py build_vega && python manage.py collectstatic --no-input --verbosity 0' \
     && install -d -o alliance -g alliance -m 0700 /app/var

@@ -44,6 +44,19 @@ if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
         'python -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
 
+# Encrypts the addresses of patients. Apart from SECRET_KEY: that one may be changed any day, this one only
+# with the old key left behind in FIELD_KEY_FALLBACKS.
+FIELD_KEYS = [
+    env.secret("FIELD_KEY") or (env.kept_secret(VAR / "field_key") if EMBEDDED else ""),
+    *env.names("FIELD_KEY_FALLBACKS"),
+]
+if any(len(key) < 50 or len(set(key)) < 5 for key in FIELD_KEYS):
+    raise ImproperlyConfigured(
+        "FIELD_KEY (or FIELD_KEY_FILE), which encrypts patients' addresses, needs at least 50 random "
+        "characters and a safe place of its own: without it they are lost. Make one with: "
+        'python -c "import secrets; print(secrets.token_urlsafe(64))"'
+    )
+
 LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS") or (LOCAL_HOSTS if EMBEDDED else [])
 if not ALLOWED_HOSTS:

@@ -3,7 +3,7 @@
 Views and the API reach rows through these functions alone. A stranger's object does not exist (404).
 What a therapist sees of the patient's side is decided here and nowhere else:
 
-1. the study's visibility policy is the widest that can be seen;
+1. the visibility policy under which the form was asked for is the widest that can be seen;
 2. the patient's own choice on the form narrows it (`none`, `scores`, `answers`);
 3. under the feedback policy a rating shows only after the therapist gave or declined their own.
 
@@ -22,6 +22,7 @@ from django.http import Http404
 from surveys.models import (
     Assignment,
     Clinic,
+    FormLink,
     Membership,
     Opening,
     Rater,
@@ -30,6 +31,7 @@ from surveys.models import (
     Score,
     Sharing,
     Study,
+    StudyVersion,
     Therapist,
     Therapy,
     User,
@@ -87,8 +89,9 @@ def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
 def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
     """The responses about one of the user's own therapies that the user may see the scores of."""
     own = Q(assignment__rater=Rater.THERAPIST)
-    by_policy = Q(assignment__study__visibility=Study.Visibility.FEEDBACK, reveal_at__isnull=False) | Q(
-        assignment__study__visibility=Study.Visibility.DELAYED,
+    policy = "assignment__version__visibility"
+    by_policy = Q(**{policy: StudyVersion.Visibility.FEEDBACK}, reveal_at__isnull=False) | Q(
+        **{policy: StudyVersion.Visibility.DELAYED},
         assignment__session__therapy__ended_on__isnull=False,
     )
     shared = Q(assignment__rater=Rater.PATIENT) & ~Q(sharing=Sharing.NONE) & by_policy
@@ -115,11 +118,11 @@ def visible_forms(user: Actor) -> QuerySet[Assignment]:
 
 def visible_studies(user: Actor) -> QuerySet[Study]:
     """Studies whose coded data the user may download. Treating patients in a clinic and analysing its
-    data exclude each other: the researcher would know whose answers they are."""
+    data exclude each other: the researcher would know whose answers they are. Test runs hold no data."""
     if not isinstance(user, User):
         return Study.objects.none()
     treats = Therapist.objects.filter(clinic=OuterRef("clinic"), user=user)
-    return Study.objects.filter(~Exists(treats), clinic__in=_clinics(user, Role.RESEARCHER))
+    return Study.objects.filter(~Exists(treats), clinic__in=_clinics(user, Role.RESEARCHER), test_of=None)
 
 
 def get_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
@@ -147,6 +150,7 @@ class Link:
 
 _FORM = (
     "instrument",
+    "version",
     "study__clinic",
     "session__therapy__therapist",
     "session__therapy__patient",
@@ -166,10 +170,11 @@ def form_state(assignment: Assignment, now: datetime) -> LinkState:
 
 def get_link(token: str, now: datetime) -> Link:
     """Never raises: every state of a link has a page of its own."""
-    assignment = Assignment.objects.select_related(*_FORM).filter(token_hash=token_hash(token)).first()
-    if assignment is None:
+    rows = FormLink.objects.select_related(*(f"assignment__{name}" for name in _FORM))
+    link = rows.filter(token_hash=token_hash(token), revoked_at=None).first()
+    if link is None:
         return Link(LinkState.UNKNOWN)
-    return Link(form_state(assignment, now), assignment)
+    return Link(form_state(link.assignment, now), link.assignment)
 
 
 def browser_hash(user: Actor, browser_secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from surveys.models import (
     Score,
     Session,
     Study,
+    StudyVersion,
     Therapy,
 )
 from surveys.planning import next_asked
@@ -101,21 +103,39 @@ def supervised_progress(user: Actor) -> QuerySet[Therapy]:
     return _with_progress(supervised_therapies(user))
 
 
-def _outcome_lines(study: Study) -> QuerySet[PlanLine]:
-    return study.plan_lines.filter(
-        instrument__definition__scales__contains=[{"code": OUTCOME_SCALE}]
+def active_versions(study: Study) -> QuerySet[StudyVersion]:
+    """The versions of a study that are or were in force, the earliest first."""
+    return (
+        study.versions.filter(active_from__isnull=False).select_related("study").order_by("active_from", "pk")
+    )
+
+
+def version_at(study: Study, at: datetime) -> StudyVersion | None:
+    """The version in force at a time; None before the study began."""
+    return active_versions(study).filter(active_from__lte=at).last()
+
+
+def _outcome_lines(versions: QuerySet[StudyVersion] | list[StudyVersion]) -> QuerySet[PlanLine]:
+    return PlanLine.objects.filter(
+        version__in=versions, instrument__definition__scales__contains=[{"code": OUTCOME_SCALE}]
     ).select_related("instrument")
 
 
+def _current_outcome_lines(study: Study) -> QuerySet[PlanLine]:
+    return _outcome_lines([study.current] if study.current else [])
+
+
 def outcome_forms(study: Study) -> list[tuple[str, str]]:
-    """Rater and instrument code of each alliance form in the study's plan; one model is fitted for each."""
-    return sorted({(line.instrument.rater, line.instrument.code) for line in _outcome_lines(study)})
+    """Rater and instrument code of each alliance form that the study asks or once asked for; one model is
+    fitted for each."""
+    lines = _outcome_lines(active_versions(study))
+    return sorted({(line.instrument.rater, line.instrument.code) for line in lines})
 
 
 def therapy_forms(therapy: Therapy) -> dict[str, Instrument]:
     """The alliance form that each rater of a therapy is asked for: that of the therapy's arm before the
     study's common one, and of several the one that was planned first."""
-    lines = _outcome_lines(therapy.study).filter(arm__in=["", therapy.arm]).order_by("arm", "-pk")
+    lines = _current_outcome_lines(therapy.study).filter(arm__in=["", therapy.arm]).order_by("arm", "-pk")
     return {line.instrument.rater: line.instrument for line in lines}
 
 
@@ -202,7 +222,7 @@ def session_plan(therapy: Therapy, rater: str, instrument_code: str) -> SessionP
     n_held = therapy.sessions.filter(number__isnull=False).count()
     lines = [
         line.pure()
-        for line in _outcome_lines(therapy.study)
+        for line in _current_outcome_lines(therapy.study)
         if (line.instrument.rater, line.instrument.code) == (rater, instrument_code)
         and line.arm in ("", therapy.arm)
     ]
@@ -241,7 +261,7 @@ def export_rows(study: Study) -> Iterator[Response]:
 def study_instruments(study: Study) -> QuerySet[Instrument]:
     """Every instrument that the study's plan asks for or that a form of it was received with."""
     return Instrument.objects.filter(
-        Q(pk__in=study.plan_lines.values("instrument"))
+        Q(pk__in=PlanLine.objects.filter(version__in=active_versions(study)).values("instrument"))
         | Q(pk__in=Assignment.objects.filter(study=study).values("instrument"))
     ).order_by("code", "version", "rater", "language")
 

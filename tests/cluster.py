@@ -37,6 +37,7 @@ os.environ.update(
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL") or _start(),
     CELERY_BROKER_URL="redis://127.0.0.1:1/0",  # nobody listens there: no request may need a broker
     SECRET_KEY="a key of the tests, long enough to be accepted at the start",
+    FIELD_KEY="another key of the tests, for patients' addresses, long enough",
     ALLOWED_HOSTS="testserver,localhost",
     VAR=str(VAR),
     LOG_LEVEL="WARNING",

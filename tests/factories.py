@@ -1,5 +1,6 @@
 """Rows for tests, made through the services wherever a service makes them in real use."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from surveys.models import (
     Role,
     Session,
     Study,
+    StudyVersion,
     Therapist,
     Therapy,
     User,
@@ -50,10 +52,52 @@ def instrument(code: str, rater: str, language: str = "en") -> Instrument:
 def make_study(
     clinic: Clinic, code: str = "S1", visibility: str = "feedback", sessions: tuple[int, ...] = (1, 2, 3)
 ) -> Study:
-    study = Study.objects.create(clinic=clinic, code=code, name=f"Study {code}", visibility=visibility)
+    study = Study.objects.create(clinic=clinic, code=code, name=f"Study {code}")
+    version = StudyVersion.objects.create(study=study, number=1, visibility=visibility)
     for rater in ("patient", "therapist"):
-        PlanLine.objects.create(study=study, instrument=instrument("wai-s", rater), sessions=list(sessions))
+        PlanLine.objects.create(
+            version=version, instrument=instrument("wai-s", rater), sessions=list(sessions)
+        )
+    activate(version)
     return study
+
+
+def activate(version: StudyVersion, active_from: datetime | None = None) -> None:
+    """In force since long ago, so that a test may hold sessions in the past."""
+    version.active_from = active_from or timezone.now() - timedelta(days=1000)
+    version.save(update_fields=["active_from"])
+
+
+def replan(
+    study: Study, keep: Sequence[str] = ("patient", "therapist"), extra: Sequence[dict] = (), **fields: object
+) -> None:
+    """A new version from before any session: the lines of the raters to keep, with these fields changed, and
+    extra ones. What is in force is frozen."""
+    old = study.current
+    version = StudyVersion.objects.create(
+        study=study, number=old.number + 1, visibility=old.visibility, reminder_hours=old.reminder_hours
+    )
+    for line in old.lines.filter(instrument__rater__in=keep):
+        line.pk, line.version = None, version
+        for name, value in fields.items():
+            setattr(line, name, value)
+        line.save()
+    for line in extra:
+        PlanLine.objects.create(version=version, **line)
+    activate(version, old.active_from + timedelta(seconds=1))
+    del study.current
+
+
+def set_visibility(study: Study, visibility: str) -> None:
+    """As if the study had begun with this policy: its forms were asked for under it, too."""
+    old = study.current
+    version = StudyVersion.objects.create(study=study, number=old.number + 1, visibility=visibility)
+    for line in old.lines.all():
+        line.pk, line.version = None, version
+        line.save()
+    activate(version, old.active_from + timedelta(seconds=1))
+    study.assignments.update(version=version)
+    del study.current
 
 
 def make_therapy(study: Study, user: User | None = None, supervisor: User | None = None) -> Therapy:

@@ -12,6 +12,7 @@ GOOD = {
     "DATABASE_URL": "postgresql://app:secret@db:5432/alliance",
     "CELERY_BROKER_URL": "redis://broker:6379/0",
     "SECRET_KEY": "0123456789" * 6,
+    "FIELD_KEY": "abcdefghij" * 6,
     "ALLOWED_HOSTS": "alliance.example.org",
 }
 
@@ -43,6 +44,8 @@ def test_safe_settings_start() -> None:
     [
         ({"DEBUG": "1"}, "DEBUG shows private data"),
         ({"SECRET_KEY": ""}, "SECRET_KEY (or SECRET_KEY_FILE) needs"),
+        ({"FIELD_KEY": ""}, "FIELD_KEY (or FIELD_KEY_FILE)"),
+        ({"FIELD_KEY_FALLBACKS": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "a" * 60}, "at least 50 random characters"),
         ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE cannot be read"),

@@ -28,6 +28,7 @@ from surveys.models import (
     Role,
     Sharing,
     Study,
+    StudyVersion,
     Therapist,
     Therapy,
     User,
@@ -117,12 +118,20 @@ def _study(clinic: Clinic, instruments: dict[tuple[str, str], Instrument]) -> St
         clinic=clinic,
         code=STUDY,
         name="Working alliance over the course of therapy (simulated)",
-        visibility=Study.Visibility.FEEDBACK,
+    )
+    version = StudyVersion.objects.create(
+        study=study, number=1, visibility=StudyVersion.Visibility.FEEDBACK, reminder_hours=[24]
     )
     for rater, hours in WINDOW_HOURS.items():
-        line = {"study": study, "instrument": instruments[OUTCOME, rater], "window_hours": hours}
+        line = {"version": version, "instrument": instruments[OUTCOME, rater], "window_hours": hours}
         PlanLine.objects.create(**line, sessions=list(OCCASIONS))
         PlanLine.objects.create(**line, arm=EVERY_SESSION, every=1)
+    for code in TRAIT_FORMS:
+        PlanLine.objects.create(
+            version=version, instrument=instruments[code, Rater.THERAPIST], period=PlanLine.Period.ENTRY
+        )
+    version.active_from = moment(timezone.localdate() - timedelta(weeks=Parameters().weeks + 3), 9)
+    version.save(update_fields=["active_from"])
     return study
 
 

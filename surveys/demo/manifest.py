@@ -18,7 +18,7 @@ from knox.models import AuthToken
 
 from surveys.demo.build import ACCOUNTS, STUDY, DemoRefused, require_demo_mode
 from surveys.demo.refill import forms_to_fill
-from surveys.models import Assignment, Study, Therapist, Therapy, User
+from surveys.models import Assignment, FormLink, Study, Therapist, Therapy, User
 from surveys.services.invitations import link_issue
 from surveys.tokens import token_hash
 
@@ -107,4 +107,6 @@ def _link_tokens(forms: list[Assignment], earlier: dict[str, object]) -> list[st
     links = earlier.get("patient_links")
     tokens = [str(link).rstrip("/").rsplit("/", 1)[-1] for link in links] if isinstance(links, list) else []
     by_hash = {token_hash(token): token for token in tokens}
-    return [by_hash.get(form.token_hash or "") or link_issue(assignment=form) for form in forms]
+    links = FormLink.objects.filter(assignment__in=forms, token_hash__in=by_hash, revoked_at=None)
+    known = {link.assignment_id: by_hash[link.token_hash] for link in links}
+    return [known.get(form.pk) or link_issue(assignment=form, via=FormLink.Via.COMMAND) for form in forms]

@@ -2,21 +2,38 @@
 
 from surveys.models.audit import AuditEvent
 from surveys.models.clinic import Clinic, Membership, Role, User
-from surveys.models.instruments import Instrument, Rater
+from surveys.models.consent import Consent, Withdrawal
+from surveys.models.instruments import Instrument, Licence, Rater
 from surveys.models.jobs import Heartbeat, Job
+from surveys.models.messages import Message
 from surveys.models.people import Patient, Therapist, Therapy
-from surveys.models.responses import DraftAnswer, Opening, Response, Score, Sharing
-from surveys.models.schedule import Assignment, PlanLine, Session, Study
+from surveys.models.responses import Channel, DraftAnswer, Opening, Response, Score, Sharing
+from surveys.models.schedule import (
+    Assignment,
+    ConsentText,
+    FormLink,
+    PlanLine,
+    Session,
+    Study,
+    StudyVersion,
+)
+from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
     "Assignment",
     "AuditEvent",
+    "Channel",
     "Clinic",
+    "Consent",
+    "ConsentText",
     "DraftAnswer",
+    "FormLink",
     "Heartbeat",
     "Instrument",
     "Job",
+    "Licence",
     "Membership",
+    "Message",
     "Opening",
     "Patient",
     "PlanLine",
@@ -26,8 +43,12 @@ __all__ = [
     "Score",
     "Session",
     "Sharing",
+    "StartCode",
     "Study",
+    "StudyVersion",
+    "Tablet",
     "Therapist",
     "Therapy",
     "User",
+    "Withdrawal",
 ]

@@ -2,7 +2,9 @@
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
+from surveys.fields import EncryptedText
 from surveys.ids import new_code, uuid7
 from surveys.models.clinic import Clinic, User
 from surveys.models.schedule import Study
@@ -38,6 +40,9 @@ class Patient(models.Model):
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="patients")
     code = models.CharField(max_length=12, default=new_code)
     language = models.CharField(max_length=12, default="en")
+    contact = EncryptedText(
+        blank=True, help_text="E-mail address for links; encrypted, never part of a dataset"
+    )
 
     class Meta:
         constraints = [
@@ -52,9 +57,9 @@ class Therapy(models.Model):
     """One treatment episode of a patient with a therapist: the level-2 unit of the models."""
 
     class EndReason(models.TextChoices):
-        COMPLETED = "completed", "Completed"
-        DROPOUT = "dropout", "Ended early by the patient"
-        TRANSFER = "transfer", "Transferred to another therapist"
+        COMPLETED = "completed", _("Completed")
+        DROPOUT = "dropout", _("Ended early by the patient")
+        TRANSFER = "transfer", _("Transferred to another therapist")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     code = models.CharField(max_length=12, default=new_code, unique=True)
@@ -67,6 +72,20 @@ class Therapy(models.Model):
     started_on = models.DateField()
     ended_on = models.DateField(null=True, blank=True)
     end_reason = models.CharField(max_length=12, choices=EndReason, blank=True)
+    previous = models.OneToOneField(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="next",
+        help_text="The therapy that was transferred to this therapist",
+    )
+    stopped_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when the patient wants to be asked no more"
+    )
+    excluded_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when its answers are in no dataset and no model"
+    )
 
     class Meta:
         verbose_name_plural = "therapies"

@@ -4,16 +4,25 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from surveys.ids import new_receipt_code, uuid7
+from surveys.models.clinic import User
 from surveys.models.instruments import Instrument
 from surveys.models.schedule import Assignment
 
 
 class Sharing(models.TextChoices):
-    NONE = "none", "Nothing"
-    SCORES = "scores", "My scores"
-    ANSWERS = "answers", "My scores and each answer"
+    NONE = "none", _("Nothing")
+    SCORES = "scores", _("My scores")
+    ANSWERS = "answers", _("My scores and each answer")
+
+
+class Channel(models.TextChoices):
+    LINK = "link", _("Link")
+    TABLET = "tablet", _("Tablet of the clinic")
+    STAFF = "staff", _("After signing in")
+    PAPER = "paper", _("Paper, entered by staff")
 
 
 class Opening(models.Model):
@@ -23,6 +32,8 @@ class Opening(models.Model):
     browser_hash = models.CharField(max_length=64)
     client_key = models.UUIDField(default=uuid.uuid4, unique=True)
     device = models.CharField(max_length=12)
+    channel = models.CharField(max_length=12, choices=Channel, default=Channel.LINK)
+    language = models.CharField(max_length=12, blank=True, help_text="In which the form is shown here")
     opened_at = models.DateTimeField()
     sharing = models.CharField(
         max_length=8, choices=Sharing, blank=True, help_text="Chosen on this page while the form is open"
@@ -66,7 +77,16 @@ class Response(models.Model):
     receipt_code = models.CharField(max_length=9, default=new_receipt_code)
     layout = models.CharField(max_length=12, default="cards")
     device = models.CharField(max_length=12)
-    channel = models.CharField(max_length=12, help_text="link, or staff for a form filled after signing in")
+    channel = models.CharField(max_length=12, choices=Channel)
+    language = models.CharField(max_length=12, blank=True, help_text="In which the form was shown when sent")
+    entered_by = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who typed in a form that was filled on paper",
+    )
     with_staff_session = models.BooleanField(
         default=False, help_text="A member of staff was signed in on the same browser"
     )
@@ -82,6 +102,12 @@ class Response(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(sharing__in=Sharing.values), name="response_sharing_is_known"),
+            models.CheckConstraint(condition=Q(channel__in=Channel.values), name="response_channel_is_known"),
+            models.CheckConstraint(
+                condition=Q(channel="paper", entered_by__isnull=False)
+                | (~Q(channel="paper") & Q(entered_by=None)),
+                name="response_on_paper_was_entered_by_somebody",
+            ),
             models.CheckConstraint(
                 condition=Q(submitted_at__gte=models.F("started_at")), name="response_sent_after_start"
             ),

@@ -1,15 +1,26 @@
 """The session log: closing a session derives its number and what is due because of it."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from surveys import audit, jobs
 from surveys.access import Actor
-from surveys.models import Assignment, Instrument, PlanLine, Session, Study, Therapist, Therapy, User
+from surveys.models import (
+    Assignment,
+    Instrument,
+    Session,
+    Study,
+    StudyVersion,
+    Therapist,
+    Therapy,
+    User,
+)
 from surveys.planning import DueForm, LoggedSession, PlanVersion, due_forms, number_sessions
+from surveys.selectors import active_versions, version_at
 
 TRAIT_WINDOW = timedelta(days=60)
 
@@ -56,8 +67,7 @@ def sessions_close(
         row.number = numbers.get(row.pk)
     Session.objects.bulk_update(moved, ["number"])
     Session.objects.bulk_create(new)
-    lines = therapy.study.plan_lines.select_related("instrument")
-    _sync_assignments(therapy, lines, log, there)
+    _sync_assignments(therapy, log, there)
     entered = [(row, {"status": row.status}) for row in new]
     audit.record_each("session.close", entered, actor=actor, clinic=therapy.study.clinic)
     if moved:
@@ -65,22 +75,23 @@ def sessions_close(
     return new
 
 
-def _sync_assignments(
-    therapy: Therapy, lines: Iterable[PlanLine], log: list[LoggedSession], there: list[Assignment]
-) -> None:
+def _sync_assignments(therapy: Therapy, log: list[LoggedSession], there: list[Assignment]) -> None:
     """Asks for the forms that became due, and withdraws those that no plan asks for any more.
 
     A withdrawn form keeps its row, so that a link to it still says what has become of it. Of a session at
     which any rater has begun, all forms stay: nobody's rating may show because the other's form went away.
     """
-    instruments = {str(line.instrument_id): line.instrument for line in lines}
-    plan = [PlanVersion(datetime.min.replace(tzinfo=UTC), tuple(line.pure() for line in lines))]
+    versions = list(active_versions(therapy.study).prefetch_related("lines__instrument"))
+    plan = [
+        PlanVersion(version.begins, tuple(line.pure() for line in version.lines.all() if not line.period))
+        for version in versions
+    ]
     received = (Assignment.State.SUBMITTED, Assignment.State.DECLINED)
     given = [(row.session_id, row.rater, str(row.instrument_id)) for row in there if row.state in received]
-    due = {
-        (form.session_id, instruments[form.instrument].pk): form
-        for form in due_forms(plan, log, therapy.arm, given)
-    }
+    due: dict[tuple[UUID, UUID], tuple[StudyVersion, DueForm]] = {}
+    for form in due_forms(plan, log, therapy.arm, given):
+        version = [row for row in versions if row.begins <= form.opens_at][-1]
+        due[form.session_id, UUID(form.instrument)] = (version, form)
     known = {(row.session_id, row.instrument_id): row for row in there}
     untouched = (Assignment.State.DUE, Assignment.State.WITHDRAWN)
     begun = {row.session_id for row in there if row.state not in untouched}
@@ -93,18 +104,18 @@ def _sync_assignments(
     Assignment.objects.filter(pk__in=withdrawn).update(state=Assignment.State.WITHDRAWN)
     Assignment.objects.filter(pk__in=back).update(state=Assignment.State.DUE)
     Assignment.objects.bulk_create(
-        _assignment(therapy.study, form, instruments[form.instrument])
-        for key, form in due.items()
-        if key not in known
+        _assignment(version, form) for key, (version, form) in due.items() if key not in known
     )
 
 
-def _assignment(study: Study, form: DueForm, instrument: Instrument) -> Assignment:
+def _assignment(version: StudyVersion, form: DueForm) -> Assignment:
     return Assignment(
-        study=study,
+        study=version.study,
+        version=version,
         session_id=form.session_id,
+        occasion=form.occasion,
         rater=form.rater,
-        instrument=instrument,
+        instrument_id=UUID(form.instrument),
         opens_at=form.opens_at,
         closes_at=form.closes_at,
     )
@@ -119,14 +130,19 @@ def trait_form_assign(
     period: str,
     opens_at: datetime | None = None,
 ) -> Assignment:
-    """Makes a form about practice in general due for one therapist and period; once, however often called."""
+    """Makes a form about practice in general due for one therapist and period; once, however often called.
+    Raises ValueError where the study has no active version at that time."""
     opens = opens_at or timezone.now()
+    version = version_at(study, opens)
+    if version is None:
+        raise ValueError("The study was not active at that time.")
     assignment, _ = Assignment.objects.get_or_create(
         therapist=therapist,
         instrument=instrument,
         period=period,
         defaults={
             "study": study,
+            "version": version,
             "rater": instrument.rater,
             "opens_at": opens,
             "closes_at": opens + TRAIT_WINDOW,

@@ -30,7 +30,7 @@ from surveys.browsers import (
     new_browser_secret,
 )
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
-from surveys.models import Assignment, Opening, Rater, Sharing, Study
+from surveys.models import Assignment, Opening, Rater, Sharing, StudyVersion
 from surveys.scoring import PREFER_NOT
 from surveys.selectors import OPEN, form_progress, todo_forms
 from surveys.services.responses import (
@@ -50,14 +50,14 @@ from surveys.views.cards import cards_of
 logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponse]
 
-BLIND = Study.Visibility.BLIND
+BLIND = StudyVersion.Visibility.BLIND
 WHO_SEES_PATIENT = {
     BLIND: "Your therapist will never see your answers.",
-    Study.Visibility.DELAYED: (
+    StudyVersion.Visibility.DELAYED: (
         "While the therapy goes on, your therapist sees nothing of this. "
         "After its end they see what you allow on the form."
     ),
-    Study.Visibility.FEEDBACK: (
+    StudyVersion.Visibility.FEEDBACK: (
         "Your therapist sees what you allow on the form, "
         "once they have given their own rating of the same session."
     ),
@@ -300,7 +300,7 @@ def _about(assignment: Assignment) -> dict[str, object]:
         "questionnaire": assignment.instrument.form,
         "minutes": max(1, round(len(assignment.instrument.form.items) / 4)),
         "is_patient_page": is_patient_page,
-        "who_sees": WHO_SEES_PATIENT[Study.Visibility(assignment.study.visibility)]
+        "who_sees": WHO_SEES_PATIENT[StudyVersion.Visibility(assignment.version.visibility)]
         if is_patient_page
         else WHO_SEES_THERAPIST,
     }
@@ -327,7 +327,7 @@ def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, objec
 
 def _is_revealed(own: Assignment) -> bool:
     """Whether this form of the therapist was the last that the patient's rating of the session waited for."""
-    if own.session is None or own.study.visibility != Study.Visibility.FEEDBACK:
+    if own.session is None or own.version.visibility != StudyVersion.Visibility.FEEDBACK:
         return False
     return not own.session.assignments.filter(rater=Rater.THERAPIST, state__in=OPEN).exists()
 
@@ -352,7 +352,7 @@ def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:
 
 
 def _asks_sharing(assignment: Assignment) -> bool:
-    return assignment.rater == Rater.PATIENT and assignment.study.visibility != BLIND
+    return assignment.rater == Rater.PATIENT and assignment.version.visibility != BLIND
 
 
 def _is_incomplete(opening: Opening, sent: SentForm) -> bool:

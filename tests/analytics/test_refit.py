@@ -19,7 +19,7 @@ from analytics.models import GrowthFit, RatingChange
 from analytics.selectors import therapy_trend
 from analytics.services import refit, sums
 from surveys import jobs
-from surveys.models import Assignment, Job, PlanLine, Response, Role, Study
+from surveys.models import Assignment, Job, Response, Role, Study
 from surveys.selectors import study_ratings
 from tests import factories
 from tests.analytics.clinics import rated_clinic
@@ -316,7 +316,7 @@ def test_a_refused_model_says_nothing_of_the_ratings_that_it_was_refused_for() -
 def test_a_study_without_a_form_for_one_rater_has_a_page_that_says_so() -> None:
     clinic = factories.make_clinic()
     study = factories.make_study(clinic)
-    study.plan_lines.filter(instrument__rater="therapist").delete()
+    factories.replan(study, keep=["patient"])
     user = factories.make_user("therapist@example.org", Role.THERAPIST, clinic=clinic)
     therapy = factories.make_therapy(study, user)
     factories.give(factories.form_of(factories.hold_session(therapy), "patient"), 5)
@@ -325,7 +325,7 @@ def test_a_study_without_a_form_for_one_rater_has_a_page_that_says_so() -> None:
     assert "This study asks for no alliance ratings by the therapist." in page.content.decode()
     trend = client.get(f"/api/v1/therapies/{therapy.pk}/trend/?perspective=therapist").json()
     assert (trend["expected"], trend["fit"]) == ([], None)
-    study.plan_lines.all().delete()
+    factories.replan(study, keep=[])
     assert client.get(f"/therapies/{therapy.pk}/").status_code == 200
 
 
@@ -333,7 +333,7 @@ def test_two_forms_of_one_rater_are_never_one_line() -> None:
     """Arms may use different forms: each therapy is compared with the model of its own."""
     study, user = rated_clinic(raters=("patient",))
     other = factories.instrument("wai-sr", "patient")
-    PlanLine.objects.create(study=study, instrument=other, sessions=[1, 2, 3], arm="short")
+    factories.replan(study, extra=[{"instrument": other, "sessions": [1, 2, 3], "arm": "short"}])
     therapy = factories.make_therapy(study, user)
     therapy.arm = "short"
     therapy.save(update_fields=["arm"])

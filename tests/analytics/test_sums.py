@@ -266,7 +266,7 @@ def test_a_form_that_comes_in_while_sums_are_made_keeps_its_mark(monkeypatch: py
         replace(study_id, therapies)
         Elsewhere(lambda: rate(second)).wait()  # after the ratings are read
 
-    study.plan_lines.update(sessions=[1, 2, 3, 4])
+    factories.replan(study, sessions=[1, 2, 3, 4])
     monkeypatch.setattr(sums, "_replace", replace_slowly)
     assert sums.sums_refresh(study.pk) == 2
     assert {key[1]: row[1] for key, row in stored(study).items()} == {first.pk: 4, second.pk: 3}
@@ -288,7 +288,7 @@ def test_what_was_rated_before_there_were_sums_is_summed_by_the_next_refit() -> 
 @pytest.mark.django_db(transaction=True)
 def test_a_repair_waits_for_a_refit_that_makes_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     study, _ = rated_clinic(n_therapists=1, n_therapies=1, raters=("patient",))
-    study.plan_lines.update(sessions=[1, 2, 3, 4])
+    factories.replan(study, sessions=[1, 2, 3, 4])
     sums.sums_refresh(study.pk)
     TherapySums.objects.all().delete()
     repair = sums.study_sums_check(str(study.pk))

@@ -103,7 +103,7 @@ def site() -> Iterator[Site]:
     env = {
         key: value
         for key, value in os.environ.items()
-        if key not in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "ALLOWED_HOSTS")
+        if key not in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
     }
     env |= {"ALLIANCE_DEMO": "1", "VAR": str(VAR)}
     clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(VAR)]

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from surveys.models import Assignment, Opening
 from surveys.services.invitations import link_issue
+from surveys.tokens import token_hash
 from tests import factories
 
 SECRET = "s" * 43
@@ -113,8 +114,10 @@ def test_unknown_links_have_a_page_of_their_own(db: None, token: str) -> None:
         assert "link" in answer.content.decode()
 
 
-def test_a_newer_link_ends_the_older_one(patient_form: Assignment) -> None:
+def test_two_links_to_one_form_both_lead_there_until_they_are_revoked(patient_form: Assignment) -> None:
     old, new = link_issue(assignment=patient_form), link_issue(assignment=patient_form)
+    assert [Client().get(f"/r/{token}/").status_code for token in (old, new)] == [200, 200]
+    patient_form.links.filter(token_hash=token_hash(old)).update(revoked_at=timezone.now())
     assert [Client().get(f"/r/{token}/").status_code for token in (old, new)] == [404, 200]
 
 

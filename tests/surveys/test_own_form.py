@@ -59,6 +59,7 @@ def test_the_receipt_does_not_promise_what_the_study_or_another_form_still_holds
     receipt = send(client, therapist_form)["Location"]
     other = Assignment.objects.create(
         study=cast.study,
+        version=therapist_form.version,
         session=therapist_form.session,
         rater="therapist",
         instrument=factories.instrument("dpccq-feelings", "therapist"),
@@ -68,8 +69,7 @@ def test_the_receipt_does_not_promise_what_the_study_or_another_form_still_holds
     assert "it shows now" not in client.get(receipt).content.decode()
     other.delete()
     assert "it shows now" in client.get(receipt).content.decode()
-    cast.study.visibility = "delayed"
-    cast.study.save()
+    factories.set_visibility(cast.study, "delayed")
     assert "it shows now" not in client.get(receipt).content.decode()
 
 

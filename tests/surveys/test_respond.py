@@ -251,8 +251,7 @@ def test_an_open_sharing_choice_is_asked_once_more_and_then_means_nothing_is_sha
 def test_start_page_and_form_say_who_will_see_it(
     cast: Cast, patient_form: Assignment, visibility: str, sentence: str
 ) -> None:
-    cast.study.visibility = visibility
-    cast.study.save()
+    factories.set_visibility(cast.study, visibility)
     token = link_issue(assignment=patient_form)
     assert sentence in Client().get(f"/r/{token}/").content.decode()
     assert sentence in started(patient_form, token).get(f"/f/{patient_form.pk}/").content.decode()
@@ -261,8 +260,7 @@ def test_start_page_and_form_say_who_will_see_it(
 def test_in_a_blind_study_there_is_no_choice_and_nothing_is_shared(
     cast: Cast, patient_form: Assignment
 ) -> None:
-    cast.study.visibility = "blind"
-    cast.study.save()
+    factories.set_visibility(cast.study, "blind")
     client = started(patient_form)
     assert 'name="sharing"' not in client.get(f"/f/{patient_form.pk}/").content.decode()
     send(client, patient_form, sharing="answers")

@@ -37,7 +37,7 @@ LOG = [(day(1), "held"), (day(8), "cancelled"), (day(15), "held"), (day(22), "no
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(5)))[::17])
 def test_any_order_of_entry_gives_the_same_log_and_the_same_forms(cast: Cast, order: tuple[int, ...]) -> None:
-    cast.study.plan_lines.update(sessions=[2, 3])
+    factories.replan(cast.study, sessions=[2, 3])
     for place in order:
         session_close(therapy=cast.therapy, held_at=LOG[place][0], status=LOG[place][1])
     assert numbers(cast.therapy) == [(day(1), 1), (day(8), None), (day(15), 2), (day(22), None), (day(29), 3)]
@@ -66,7 +66,7 @@ def states(session: Session) -> dict[str, str]:
 
 
 def test_a_late_entry_withdraws_forms_that_nobody_began_and_asks_again_when_they_are_due(cast: Cast) -> None:
-    cast.study.plan_lines.update(sessions=[1, 3], window_hours=24 * 90)
+    factories.replan(cast.study, sessions=[1, 3], window_hours=24 * 90)
     first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
     link = link_issue(assignment=factories.form_of(first, "patient"))
     session_close(therapy=cast.therapy, held_at=day(8), status="held")
@@ -78,7 +78,7 @@ def test_a_late_entry_withdraws_forms_that_nobody_began_and_asks_again_when_they
 
 def test_a_session_at_which_somebody_has_begun_keeps_all_its_forms(cast: Cast) -> None:
     """Otherwise an invented earlier session would take the therapist's form away and show the rating."""
-    cast.study.plan_lines.update(sessions=[1], window_hours=24 * 90)
+    factories.replan(cast.study, sessions=[1], window_hours=24 * 90)
     first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
     response = factories.give(factories.form_of(first, "patient"))
     session_close(therapy=cast.therapy, held_at=day(1), status="held")
@@ -108,7 +108,7 @@ def test_a_form_about_practice_is_asked_for_once_per_period(cast: Cast) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_late_entry_and_forms_being_sent_wait_for_each_other(cast: Cast) -> None:
-    cast.study.plan_lines.update(sessions=list(range(1, 30)), window_hours=24 * 90)
+    factories.replan(cast.study, sessions=list(range(1, 30)), window_hours=24 * 90)
     held = [session_close(therapy=cast.therapy, held_at=day(20 + n), status="held") for n in range(8)]
     errors: list[Exception] = []
 

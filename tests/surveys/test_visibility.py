@@ -19,8 +19,7 @@ CANARY = (3 * 10 + 7 + 6) / 12
 
 
 def given(cast: Cast, visibility: str, sharing: str, rated: bool, ended: bool) -> Therapy:
-    cast.study.visibility = visibility
-    cast.study.save(update_fields=["visibility"])
+    factories.set_visibility(cast.study, visibility)
     session = factories.hold_session(cast.therapy)
     factories.give(factories.form_of(session, "patient"), CANARY_ANSWERS, sharing=sharing)
     if rated:

@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
-from surveys.models import Assignment
+from surveys.models import Assignment, FormLink
 from surveys.services.invitations import link_issue
 
 
 class Command(BaseCommand):
-    help = "Print a new link to one patient's form; an earlier link to the same form stops working."
+    help = "Print a new link to one patient's form."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("assignment_id", type=uuid.UUID)
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         if assignment is None:
             raise CommandError(f"There is no form with the id {assignment_id}.")
         try:
-            token = link_issue(assignment=assignment)
+            token = link_issue(assignment=assignment, via=FormLink.Via.COMMAND)
         except ValueError as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(base_url.rstrip("/") + reverse("link", args=[token]))

@@ -1,0 +1,45 @@
+"""Text that the database holds encrypted (Fernet: AES-128-CBC with HMAC-SHA256).
+
+`settings.FIELD_KEYS` holds the keys: the first encrypts, every one decrypts, so a key is changed by putting a
+new one in front. A row cannot be searched by such a column.
+"""
+
+import base64
+import hashlib
+from functools import cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+@cache
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    # A key of the site is any long random text; Fernet asks for 32 bytes in base64.
+    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
+
+
+def encrypt(text: str) -> str:
+    return _cipher(tuple(settings.FIELD_KEYS)).encrypt(text.encode()).decode()
+
+
+def decrypt(text: str) -> str:
+    """Raises ImproperlyConfigured where no key of the site fits."""
+    try:
+        return _cipher(tuple(settings.FIELD_KEYS)).decrypt(text.encode()).decode()
+    except InvalidToken as error:
+        raise ImproperlyConfigured(
+            "An encrypted column was written with a key that FIELD_KEYS does not hold. Add the old key to it."
+        ) from error
+
+
+class EncryptedText(models.TextField):
+    """A text column whose plain value exists in Python only; empty text stays empty."""
+
+    def get_prep_value(self, value: str | None) -> str | None:
+        return encrypt(value) if value else value
+
+    def from_db_value(self, value: str | None, expression: object, connection: object) -> str | None:
+        return decrypt(value) if value else value
