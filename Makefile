@@ -11,7 +11,7 @@ VAR ?= var
 PY := .venv/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
-.PHONY: help install install-dev demo demo-reset test lint bench validation lock browser
+.PHONY: help install install-dev demo demo-reset test lint bench validation messages screenshots lock browser
 
 help: ## this list
 	@echo "make TARGET, with one of:"
@@ -76,6 +76,12 @@ bench: install-dev ## runs benchmarks/, one JSON object each
 
 validation: install-dev ## coverage of the intervals in simulated studies; writes docs/validation.md (minutes)
 	@$(PY) -m benchmarks.validation
+
+messages: install-dev ## collects the words of the pages into the catalogues and compiles them
+	@$(PY) -m tools.messages
+
+screenshots: install-dev browser ## a picture of every page into var/screenshots/ [PAGES="caseload form"]
+	@unset DATABASE_URL CELERY_BROKER_URL; $(PY) -m tools.screenshots $(PAGES)
 
 lock: ## new requirements*.txt from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH." >&2; exit 1; }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Site:
     process: subprocess.Popen[bytes]
     manifest: dict[str, Any]
     links: Iterator[str]
+    var: Path
 
     def api(self, role: str, path: str) -> Any:
         token = self.manifest["accounts"][role]["api_token"]
@@ -79,7 +81,7 @@ class Site:
             p
             for p in own
             if all(word in " ".join(p.info["cmdline"]) for word in words)
-            and (p.pid in family or str(VAR) in " ".join(p.info["cmdline"]))
+            and (p.pid in family or str(self.var) in " ".join(p.info["cmdline"]))
         ]
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -88,7 +90,7 @@ class Site:
 
         from alliance_site.embedded import urls
 
-        connection = psycopg2.connect(urls(VAR)[0])
+        connection = psycopg2.connect(urls(self.var)[0])
         try:
             with connection.cursor() as cursor:
                 cursor.execute(query, parameters)
@@ -97,47 +99,60 @@ class Site:
             connection.close()
 
 
-@pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
+@contextmanager
+def running_site(var: Path) -> Iterator[Site]:
+    """A small demonstration site with its data under `var`, which is emptied before and after."""
     port = free_port()
     env = {
         key: value
         for key, value in os.environ.items()
         if key not in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
     }
-    env |= {"ALLIANCE_DEMO": "1", "VAR": str(VAR)}
-    clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(VAR)]
+    env |= {"ALLIANCE_DEMO": "1", "VAR": str(var)}
+    clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(var)]
     subprocess.run(clear, cwd=ROOT, env=env, check=True)
-    log = VAR.with_suffix(".log").open("wb")
+    log = var.with_suffix(".log").open("wb")
     up = [sys.executable, "manage.py", "up", "--port", str(port), "--demo", "small"]
     process = subprocess.Popen(
         up, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
     )
-    manifest = VAR / "demo.json"
+    manifest = var / "demo.json"
 
     def ready() -> bool:
         assert process.poll() is None, Path(log.name).read_text()
         return manifest.exists()
 
     try:
-        wait_for(f"the demo is up (see {VAR.with_suffix('.log')})", ready, 180)
+        wait_for(f"the demo is up (see {var.with_suffix('.log')})", ready, 180)
         content = json.loads(manifest.read_text())
-        yield Site(content["base_url"], process, content, iter(content["patient_links"]))
+        yield Site(content["base_url"], process, content, iter(content["patient_links"]), var)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
         log.close()
         subprocess.run(clear, cwd=ROOT, env=env, check=True)
-        shutil.rmtree(VAR, ignore_errors=True)
+        shutil.rmtree(var, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    with running_site(VAR) as running:
+        yield running
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.fail("The browser tests need Chromium: apt-get install chromium (or the like).")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 # Per module: while it runs, its event loop keeps Django's database calls out of this process.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.fail("The browser tests need Chromium: apt-get install chromium (or the like).")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running

@@ -1,0 +1,105 @@
+"""The pages of the site: walked by axe in `test_pages.py`, photographed by `make screenshots`.
+
+A new page is one line here: its name, the role that sees it ("" for a page without an account), its address.
+An address may hold {therapy}, a therapy of the therapist's own; where it depends on more, it is a function of
+the signed-in page.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from playwright.sync_api import Browser, Page
+
+from tests.journeys.conftest import Site
+from tests.journeys.test_main_job import console_errors, sign_in
+
+SIZES = {"phone": {"width": 360, "height": 640}, "desk": {"width": 1280, "height": 800}}
+
+
+def by_link(address: str, name: str) -> Callable[[Page, Site], str]:
+    """The address that a link of another page leads to; links are found by a part of their address."""
+
+    def find(page: Page, site: Site) -> str:
+        page.goto(site.base_url + address)
+        return str(page.locator(f'main a[href*="{name}"]').first.evaluate("link => link.href"))
+
+    return find
+
+
+@dataclass(frozen=True)
+class View:
+    """One page as one role sees it."""
+
+    name: str
+    role: str
+    address: str | Callable[[Page, Site], str]
+
+    def url(self, page: Page, site: Site) -> str:
+        if callable(self.address):
+            return self.address(page, site)
+        return site.base_url + self.address.format(therapy=site.manifest["therapy_ids"][0])
+
+
+PAGES = (
+    View("caseload", "therapist", "/caseload/"),
+    View("therapy", "therapist", "/therapies/{therapy}/"),
+    View("therapy-therapist", "therapist", "/therapies/{therapy}/?perspective=therapist"),
+    View("session-log", "therapist", "/therapies/{therapy}/sessions/"),
+    View("password", "therapist", "/accounts/password/change/"),
+    View("supervision", "supervisor", "/supervision/"),
+    View("studies", "researcher", "/studies/"),
+    View("codebook", "researcher", by_link("/studies/", "codebook")),
+    View("admin-home", "clinic_admin", "/"),
+    View("sign-in", "", "/accounts/login/"),
+    View("password-reset", "", "/accounts/password/reset/"),
+    View("unknown-link", "", "/r/nothing/"),
+    View("no-such-page", "", "/nowhere/"),
+)
+
+
+def walk(
+    browser: Browser, site: Site, size: str, scheme: str, language: str
+) -> Iterator[tuple[str, Page, list[str]]]:
+    """Every page in a browser of somebody who reads this language: its name, the page, and what its console
+    complained about."""
+    for role in dict.fromkeys(view.role for view in PAGES):
+        context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale=language)
+        context.set_default_timeout(15_000)
+        page = context.new_page()
+        errors = console_errors(page)
+        if role:
+            sign_in(page, site, role)
+        for view in PAGES:
+            if view.role == role:
+                page.goto(view.url(page, site))
+                yield from _drawn(view.name, page, errors)
+        if not role:
+            for name in patient_form(page, next(site.links)):
+                yield from _drawn(name, page, errors)
+        context.close()
+
+
+def patient_form(page: Page, link: str) -> Iterator[str]:
+    """A patient's way from the link to the receipt, in whatever language; the name of each page on it."""
+    page.goto(link)
+    yield "start"
+    page.locator("main form button").first.click()
+    page.wait_for_selector("fieldset")
+    yield "form"
+    page.locator("input[name=item_1]").first.check()
+    page.locator("[name=send]").first.click()
+    page.wait_for_selector("[value=anyway]")
+    yield "form-open-items"
+    page.locator("[value=anyway]").first.click()
+    page.wait_for_url("**/receipt/")
+    yield "receipt"
+    page.goto(link)
+    yield "received-before"
+
+
+def _drawn(name: str, page: Page, errors: list[str]) -> Iterator[tuple[str, Page, list[str]]]:
+    if page.locator(".vega-chart").count():
+        page.wait_for_selector(".vega-chart[data-ready=yes]")
+    # A page about a wrong address is answered with 404, and the browser says so.
+    yield name, page, [error for error in errors if "404" not in error]
+    errors.clear()
