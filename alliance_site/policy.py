@@ -59,7 +59,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(SUPERVISOR, "supervisor-home"),
     **_lines(RESEARCHER, "study-list", "study-codebook"),
     **_lines(THERAPIST, "api-therapies", "api-therapy-trend"),
-    **_lines(RESEARCHER, "api-studies", "api-study-ratings"),
+    **_lines(RESEARCHER, "api-studies", "api-study-ratings", "api-study-composites"),
 }
 
 

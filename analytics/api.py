@@ -1,5 +1,6 @@
 """The API of the models: therapies of one's own caseload, their trend, and the datasets of a study."""
 
+from collections.abc import Iterator
 from uuid import UUID
 
 from django.db import transaction
@@ -12,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics.export.composites import composite_lines
 from analytics.export.long import csv_lines
 from analytics.selectors import therapy_trend
 from analytics.views.trend import PERSPECTIVES
@@ -116,6 +118,14 @@ class CsvRenderer(BaseRenderer):
         return f"{data['detail'] if isinstance(data, dict) else data}\r\n".encode()
 
 
+def csv_download(name: str, lines: Iterator[str]) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        lines,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
+    )
+
+
 class StudyRatings(APIView):
     renderer_classes = [CsvRenderer, JSONRenderer]
 
@@ -126,9 +136,17 @@ class StudyRatings(APIView):
     def get(self, request: Request, study_id: UUID) -> StreamingHttpResponse:
         study = get_study_or_404(request.user, study_id)
         audit.record("ratings.export", subject=study, actor=request.user, clinic=study.clinic)
-        name = f"{study.code}-ratings.csv"
-        return StreamingHttpResponse(
-            csv_lines(study),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
+        return csv_download(f"{study.code}-ratings", csv_lines(study))
+
+
+class StudyComposites(APIView):
+    renderer_classes = [CsvRenderer, JSONRenderer]
+
+    @extend_schema(
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+        summary="Composites of the therapist questionnaires, one row a therapist and period",
+    )
+    def get(self, request: Request, study_id: UUID) -> StreamingHttpResponse:
+        study = get_study_or_404(request.user, study_id)
+        audit.record("composites.export", subject=study, actor=request.user, clinic=study.clinic)
+        return csv_download(f"{study.code}-composites", composite_lines(study))

@@ -14,4 +14,9 @@ urlpatterns = [
     path("api/v1/therapies/<uuid:therapy_id>/trend/", api.TherapyTrend.as_view(), name="api-therapy-trend"),
     path("api/v1/studies/", api.Studies.as_view(), name="api-studies"),
     path("api/v1/studies/<uuid:study_id>/ratings.csv", api.StudyRatings.as_view(), name="api-study-ratings"),
+    path(
+        "api/v1/studies/<uuid:study_id>/composites.csv",
+        api.StudyComposites.as_view(),
+        name="api-study-composites",
+    ),
 ]

@@ -8,7 +8,7 @@ is the plain sum.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -32,12 +32,16 @@ class ScaleScore:
 
 
 def score(form: InstrumentFile, answers: Mapping[int, int]) -> tuple[ScaleScore, ...]:
-    """The score of every scale in the order of the form; an item without an answer is missing.
+    """The score of every scale in the order of the form, by the form's own rule; an item without an
+    answer is missing.
 
     An item that is not on the form, or a value that is neither an option nor a missing code, raises
     a ValueError that names the item.
     """
-    values = _valid_answers(form, answers)
+    return RULES[form.scoring_version](form, _valid_answers(form, answers))
+
+
+def _item_mean(form: InstrumentFile, values: Mapping[int, int]) -> tuple[ScaleScore, ...]:
     turn = form.minimum + form.maximum
     keyed = {
         item.number: turn - values[item.number] if item.reverse else values[item.number]
@@ -91,3 +95,10 @@ def _scale_score(scale: Scale, keyed: Mapping[int, int]) -> ScaleScore:
     # Multiplied before divided, so that a complete scale gives its whole-number sum exactly.
     total = sum(answered) * n_items / n_answered
     return ScaleScore(scale.code, sum(answered) / n_answered, total, n_answered, n_items)
+
+
+# One entry for each of `packs.SCORING_VERSIONS`. A rule once used is never changed: a better one is a new
+# entry for new versions of a form, and stored scores keep the version they were made with.
+RULES: dict[str, Callable[[InstrumentFile, Mapping[int, int]], tuple[ScaleScore, ...]]] = {
+    "item-mean-1": _item_mean,
+}

@@ -258,6 +258,21 @@ def export_rows(study: Study) -> Iterator[Response]:
     )
 
 
+def period_scores(study: Study) -> Iterator[Score]:
+    """Scores of a study's forms about practice in general: by therapist and period, the latest form last."""
+    return (
+        Score.objects.filter(response__assignment__study=study, response__assignment__session=None)
+        .select_related("response__instrument", "response__assignment__therapist")
+        .order_by(
+            "response__assignment__therapist__code",
+            "response__assignment__period",
+            "response__submitted_at",
+            "id",
+        )
+        .iterator(chunk_size=2000)
+    )
+
+
 def study_instruments(study: Study) -> QuerySet[Instrument]:
     """Every instrument that the study's plan asks for or that a form of it was received with."""
     return Instrument.objects.filter(

@@ -136,6 +136,21 @@ class Table:
         self.check_no_doubles(key, numbers, "item")
         return tuple(numbers)
 
+    def names(self, key: str, pattern: re.Pattern[str], meaning: str) -> tuple[str, ...]:
+        """A list of at least one text of this pattern, none twice."""
+        if key not in self.raw:
+            return ()
+        value = self.raw[key]
+        if not isinstance(value, list) or not 0 < len(value) <= MAX_ITEMS:
+            self.fault(key, f"must be a list of 1 to {MAX_ITEMS} entries in quotation marks.")
+            return ()
+        for entry in value:
+            if not isinstance(entry, str) or pattern.fullmatch(entry) is None:
+                self.fault(key, f"must hold {meaning}; found {shown(entry)}.")
+        names = tuple(entry for entry in value if isinstance(entry, str))
+        self.check_no_doubles(key, names, "entry")
+        return names
+
 
 def shown(value: object) -> str:
     """A short picture of a value: an upload may hold megabytes in one place."""

@@ -26,7 +26,7 @@ from surveys.models import (
 )
 from surveys.services.instruments import built_in_load
 from surveys.services.responses import Paradata, form_open, response_submit
-from surveys.services.sessions import session_close
+from surveys.services.sessions import session_close, trait_form_assign
 
 PASSWORD = "correct horse battery staple"
 
@@ -119,6 +119,12 @@ def hold_session(therapy: Therapy, held_at: datetime | None = None) -> Session:
 
 def form_of(session: Session, rater: str) -> Assignment:
     return Assignment.objects.get(session=session, rater=rater)
+
+
+def form_about_practice(therapist: Therapist, study: Study, code: str, period: str) -> Assignment:
+    return trait_form_assign(
+        therapist=therapist, study=study, instrument=instrument(code, "therapist"), period=period
+    )
 
 
 def open_form(assignment: Assignment, browser: str = "browser", user: User | None = None) -> Opening:

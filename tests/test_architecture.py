@@ -44,6 +44,7 @@ PURE = {
     "surveys.tables": (),
     "surveys.packs": ("surveys.tables",),
     "surveys.scoring": ("surveys.packs",),
+    "surveys.composites": ("surveys.packs", "surveys.tables"),
     "surveys.planning": ("surveys.packs",),
     "surveys.tokens": (),
     "surveys.ids": (),
@@ -58,6 +59,7 @@ PURE = {
 # The pure rooms of surveys may be called from anywhere.
 BRIDGE = (
     "surveys.scoring",
+    "surveys.composites",
     "surveys.packs",
     "surveys.selectors",
     "surveys.access",

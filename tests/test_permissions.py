@@ -111,7 +111,13 @@ def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town
 
 OWN_PAGES = {
     "therapist": ["therapist-home", "therapy", "session-log", "api-therapies", "api-therapy-trend"],
-    "researcher": ["study-list", "study-codebook", "api-studies", "api-study-ratings"],
+    "researcher": [
+        "study-list",
+        "study-codebook",
+        "api-studies",
+        "api-study-ratings",
+        "api-study-composites",
+    ],
     "supervisor": ["supervisor-home"],
 }
 
@@ -134,7 +140,7 @@ def test_another_person_s_therapy_does_not_exist(town: Cast, actor: str, name: s
     assert response.status_code in expected
 
 
-@pytest.mark.parametrize("name", ["study-codebook", "api-study-ratings"])
+@pytest.mark.parametrize("name", ["study-codebook", "api-study-ratings", "api-study-composites"])
 def test_another_clinic_s_study_does_not_exist(town: Cast, name: str) -> None:
     own = reverse(name, kwargs={"study_id": town.study.pk})
     assert signed_in(town.researcher).get(own).status_code == 200

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from analytics.export.codebook import columns
+from analytics.export.composites import composite_columns
 from surveys.access import get_study_or_404, visible_studies
 from surveys.selectors import study_counts, study_instruments, with_counts
 
@@ -20,6 +21,7 @@ def codebook(request: HttpRequest, study_id: UUID) -> HttpResponse:
         "study": study,
         "clinic": study.clinic,
         "columns": columns(study),
+        "composite_columns": composite_columns(),
         "counts": study_counts(study),
         "instruments": study_instruments(study),
     }

@@ -123,4 +123,67 @@ def test_the_schema_describes_every_route_of_the_api(client: Client, db: None) -
         "/api/v1/therapies/{therapy_id}/trend/",
         "/api/v1/studies/",
         "/api/v1/studies/{study_id}/ratings.csv",
+        "/api/v1/studies/{study_id}/composites.csv",
     }
+
+
+def composites_of(cast: Cast) -> list[dict[str, str]]:
+    url = reverse("api-study-composites", kwargs={"study_id": cast.study.pk})
+    response = signed_in(cast.researcher).get(url)
+    assert response.status_code == 200
+    assert response["Content-Disposition"] == 'attachment; filename="S1-composites.csv"'
+    text = b"".join(response.streaming_content).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def fill_trait_forms(cast: Cast, period: str, answer: int, *codes: str) -> None:
+    for code in codes:
+        form = factories.form_about_practice(cast.therapy.therapist, cast.study, code, period)
+        factories.give(form, answer, user=cast.therapist)
+
+
+HEALING_FORMS = ("dpccq-manner", "dpccq-feelings-general", "dpccq-coping")
+
+
+def test_composites_come_by_therapist_and_period_and_are_empty_without_a_component(cast: Cast) -> None:
+    fill_trait_forms(cast, "2025", 1, *HEALING_FORMS, "dpccq-difficulties")
+    fill_trait_forms(cast, "2026", 2, *HEALING_FORMS)
+    # About one patient: never part of a variable of the therapist.
+    factories.give(factories.form_of(factories.hold_session(cast.therapy), "therapist"), user=cast.therapist)
+    first, second = composites_of(cast)
+    assert (first["therapist"], first["period"]) == (cast.therapy.therapist.code, "2025")
+    assert float(first["healing_involvement"]) == pytest.approx((4 / 3 + 1 / 5) / 5)
+    assert float(first["stressful_involvement"]) == pytest.approx((2 / 3 + 2 / 5) / 4)
+    assert second["period"] == "2026"
+    assert float(second["invested"]) == pytest.approx(2 / 3)
+    assert float(second["healing_involvement"]) == pytest.approx((4 * 2 / 3 + 2 / 5) / 5)
+    assert (second["difficulties"], second["stressful_involvement"]) == ("", "")
+
+
+def test_a_scale_with_too_few_answers_leaves_the_composite_empty(cast: Cast) -> None:
+    fill_trait_forms(cast, "2025", 1, "dpccq-feelings-general", "dpccq-coping")
+    manner = factories.form_about_practice(cast.therapy.therapist, cast.study, "dpccq-manner", "2025")
+    # Items 5, 11, 17 and 23 are the invested agency; two of four are too few.
+    answers = dict.fromkeys(set(range(1, 25)) - {5, 11}, 2)
+    factories.give(manner, answers, user=cast.therapist)
+    (line,) = composites_of(cast)
+    assert line["invested"] == "" and float(line["efficacious"]) == pytest.approx(2 / 3)
+    assert line["healing_involvement"] == ""
+
+
+def test_the_codebook_names_every_column_of_the_composites(cast: Cast) -> None:
+    fill_trait_forms(cast, "2025", 1, "dpccq-coping")
+    (line,) = composites_of(cast)
+    url = reverse("study-codebook", kwargs={"study_id": cast.study.pk})
+    page = signed_in(cast.researcher).get(url).content.decode()
+    for name in line:
+        assert f"<code>{name}</code>" in page
+    assert "(definition composites-1)" in page
+    assert AuditEvent.objects.filter(act="composites.export", actor=cast.researcher).count() == 1
+
+
+def test_another_study_s_forms_are_not_in_the_composites(cast: Cast) -> None:
+    other = factories.make_study(cast.clinic, code="S9")
+    form = factories.form_about_practice(cast.therapy.therapist, other, "dpccq-coping", "2025")
+    factories.give(form, 1, user=cast.therapist)
+    assert composites_of(cast) == []

@@ -16,7 +16,7 @@ from surveys.scoring import SKIPPED, score
 
 FILES = {(form.code, form.rater): form for form in built_in() if form.language == "en"}
 FORMS = {rater: FILES["wai-s", rater] for rater in RATERS}
-TRAIT_FORMS = [FILES["dpccq-difficulties", "therapist"], FILES["dpccq-feelings", "therapist"]]
+TRAIT_FORMS = [FILES["dpccq-difficulties", "therapist"], FILES["dpccq-feelings-general", "therapist"]]
 MONDAY = date(2026, 11, 23)
 TINY = Size(n_therapists=3, n_patients=24)
 

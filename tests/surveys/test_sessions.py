@@ -99,7 +99,7 @@ def test_a_form_about_practice_is_asked_for_once_per_period(cast: Cast) -> None:
     wanted = {
         "therapist": cast.therapy.therapist,
         "study": cast.study,
-        "instrument": factories.instrument("dpccq-feelings", "therapist"),
+        "instrument": factories.instrument("dpccq-feelings-general", "therapist"),
     }
     first = trait_form_assign(period="2026", **wanted)
     assert trait_form_assign(period="2026", **wanted) == first

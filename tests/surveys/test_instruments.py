@@ -1,0 +1,83 @@
+"""Instrument files in the database: loaded once, never changed, scored by the rule of their version."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from surveys import packs, scoring
+from surveys.models import Instrument, Score
+from surveys.packs import InstrumentFile, InstrumentFileError, Item, built_in
+from surveys.services.instruments import built_in_load, instrument_load
+from surveys.services.sessions import trait_form_assign
+from tests import factories
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def shipped(code: str, rater: str, language: str = "en") -> InstrumentFile:
+    names = (code, rater, language)
+    return next(form for form in built_in() if (form.code, form.rater, form.language) == names)
+
+
+def test_loading_again_adds_nothing() -> None:
+    first = {row.pk for row in built_in_load()}
+    assert {row.pk for row in built_in_load()} == first
+    assert Instrument.objects.count() == len(built_in()) == len(first)
+
+
+def test_another_content_under_a_loaded_version_is_refused_and_the_row_stays() -> None:
+    built_in_load()
+    form = shipped("wai-b3", "patient")
+    items = (Item(1, "Other words", False), *form.items[1:])
+    with pytest.raises(InstrumentFileError, match="Give the changed file a new version"):
+        instrument_load(form=replace(form, items=items))
+    assert Instrument.objects.get(code="wai-b3", rater="patient", language="en").form == form
+    others = ["de", "nb", "ar"]
+    assert instrument_load(form=replace(form, items=items, version="demo-2")).form.items == items
+    assert Instrument.objects.filter(code="wai-b3", language__in=others, version="demo-2").count() == 0
+
+
+def test_a_translation_of_another_form_is_refused_with_every_difference() -> None:
+    built_in_load()
+    french = replace(shipped("wai-s", "patient"), language="fr", level="trait", demonstration=False)
+    with pytest.raises(InstrumentFileError) as caught:
+        instrument_load(form=french)
+    # One sentence for each of the four languages that are there.
+    assert sum(sentence.startswith("Level: ") for sentence in caught.value.problems) == 4
+    assert sum(sentence.startswith("Demonstration: ") for sentence in caught.value.problems) == 4
+    assert not Instrument.objects.filter(language="fr").exists()
+
+
+def test_stored_scores_keep_the_rule_that_made_them(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second rule comes with a new version of the form; what is stored under the first stays as it is."""
+    answers = {1: 4, 3: 4, 5: 4, 7: 4, 9: 4, 11: 1}
+    old = factories.form_about_practice(cast.therapy.therapist, cast.study, "dpccq-coping", "2025")
+    factories.give(old, answers, user=cast.therapist)
+
+    def median(form: InstrumentFile, values: Mapping[int, int]) -> tuple[scoring.ScaleScore, ...]:
+        kept = [sorted(values[number] for number in scale.items if number in values) for scale in form.scales]
+        return tuple(
+            scoring.ScaleScore(scale.code, float(some[len(some) // 2]) if some else None, None, len(some), 6)
+            for scale, some in zip(form.scales, kept, strict=True)
+        )
+
+    monkeypatch.setitem(scoring.RULES, "item-median-1", median)
+    monkeypatch.setattr(packs, "SCORING_VERSIONS", ("item-mean-1", "item-median-1"))
+    form = shipped("dpccq-coping", "therapist")
+    newer = instrument_load(form=replace(form, version="demo-2", scoring_version="item-median-1"))
+    new = trait_form_assign(
+        therapist=cast.therapy.therapist, study=cast.study, instrument=newer, period="2025"
+    )
+    factories.give(new, answers, user=cast.therapist)
+
+    rows = Score.objects.filter(scale="constructive_coping").order_by("response__submitted_at")
+    assert [(row.mean, row.scoring_version) for row in rows] == [(3.5, "item-mean-1"), (4.0, "item-median-1")]
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        rows.filter(scoring_version="item-mean-1").update(mean=4.0)
+
+
+def test_every_scoring_version_has_its_rule_and_no_other() -> None:
+    assert set(scoring.RULES) == set(packs.SCORING_VERSIONS)
