@@ -50,7 +50,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         methods=("GET", "POST"),
     ),
     **_lines(LINK_HOLDER, "link", methods=("GET", "POST")),
-    **_lines(LINK_HOLDER, "form", "form-receipt"),
+    **_lines(LINK_HOLDER, "form", "form-receipt", "form-offline", "form-worker"),
     **_lines(LINK_HOLDER, "form-answers", "form-restart", "form-send", methods=("POST",)),
     **_lines(THERAPIST, "therapist-home"),
     **_lines(THERAPIST, "own-form-start", methods=("POST",)),

@@ -1,5 +1,6 @@
 """The browser behind a request: its secret, its kind, its address, and the wrong links it tried."""
 
+import base64
 import re
 import time
 from datetime import timedelta
@@ -7,7 +8,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.crypto import salted_hmac
 
+from surveys.models import Opening
 from surveys.tokens import new_token
 
 COOKIE_AGE = timedelta(hours=72)
@@ -40,6 +43,12 @@ def keep_browser_secret(response: HttpResponseBase, secret: str) -> None:
         httponly=True,
         samesite="Lax",
     )
+
+
+def seal_key(opening: Opening) -> str:
+    """The key under which a device keeps what it could not store yet; handed out with the open form only."""
+    key = salted_hmac("surveys.browsers.seal", str(opening.client_key), algorithm="sha256").digest()
+    return base64.b64encode(key).decode()
 
 
 def device_class(request: HttpRequest) -> str:

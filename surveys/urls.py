@@ -1,9 +1,11 @@
 from django.urls import path
 
-from surveys.views import respond, therapist
+from surveys.views import offline, respond, therapist
 
 urlpatterns = [
     path("r/<str:token>/", respond.link, name="link"),
+    path("f/offline/", offline.page, name="form-offline"),
+    path("f/worker.js", offline.worker, name="form-worker"),
     path("f/<uuid:assignment_id>/", respond.form, name="form"),
     path("f/<uuid:assignment_id>/answers/", respond.answers, name="form-answers"),
     path("f/<uuid:assignment_id>/restart/", respond.restart, name="form-restart"),

@@ -28,6 +28,7 @@ from surveys.browsers import (
     device_class,
     keep_browser_secret,
     new_browser_secret,
+    seal_key,
 )
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
 from surveys.models import Assignment, Opening, Rater, Sharing, StudyVersion
@@ -338,6 +339,7 @@ def _form_page(request: HttpRequest, opening: Opening) -> dict[str, object]:
     return {
         **_about(assignment),
         "opening": opening,
+        "seal_key": seal_key(opening) if assignment.rater == Rater.PATIENT else "",
         "cards": cards,
         "open_cards": [card for card in cards if card.chosen is None],
         "is_returned": "open" in request.GET,

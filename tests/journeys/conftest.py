@@ -98,6 +98,19 @@ class Site:
         finally:
             connection.close()
 
+    def change(self, statement: str, *parameters: object) -> None:
+        """What no page does, time passing for example."""
+        import psycopg2
+
+        from alliance_site.embedded import urls
+
+        connection = psycopg2.connect(urls(VAR)[0])
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+        finally:
+            connection.close()
+
 
 @contextmanager
 def running_site(var: Path) -> Iterator[Site]:

@@ -1,112 +1,166 @@
-// Saves each answer as it is given. Without this script the form works by its Send button alone.
-// Answers live in the page only; nothing is written into the browser's storage.
+// Saves each answer as it is given and sends the form; keeps trying until the server says that it has them.
+// Without this script the form works by its Send button alone.
 "use strict";
 
 (() => {
-  const form = document.getElementById("questionnaire");
-  const saved = document.getElementById("saved");
-  const count = document.getElementById("n-answered");
-  const leftOut = document.getElementById("left-out");
-  const unsaved = new Map();
   const LONGEST_WAIT = 300;
-  let wait = 1;
-  let timer = null;
+  const form = document.getElementById("questionnaire");
+  const status = document.getElementById("saved");
+  const home = new URL("../", form.action).pathname;
+  const unsaved = new Map();
+  let copy = null;
+  let intent = "";
+  let spoken = "";
   let isSaving = false;
-  let isLeaving = false;
+  let isHeldUp = false;
+  let isSending = false;
   let isRefused = false;
-  let isHeldBack = false;
+  let isLeaving = false;
 
-  const show = (text, isWarning) => {
-    saved.textContent = text;
-    saved.toggleAttribute("data-unsaved", isWarning);
+  // Always seen; heard only when it turns, because "Saved" after each answer would be in the way.
+  const say = (what, isWarning = false) => {
+    const { lang } = document.documentElement;
+    const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", numberingSystem: "latn" };
+    status.textContent = status.dataset[what].replace("{time}", new Date().toLocaleTimeString(lang, time));
+    status.toggleAttribute("data-unsaved", isWarning);
+    if (what === "saving" || what === spoken) return;
+    spoken = what;
+    document.getElementById("spoken").textContent = status.textContent;
+  };
+
+  // After 1, 2, 4 … seconds, and at once when the connection is back.
+  const patiently = (work) => {
+    let wait = 1;
+    let timer = null;
+    return {
+      again() {
+        clearTimeout(timer);
+        timer = setTimeout(work, wait * 1000);
+        wait = Math.min(wait * 2, LONGEST_WAIT);
+      },
+      now() {
+        clearTimeout(timer);
+        wait = 1;
+        return work();
+      },
+    };
+  };
+
+  const post = async (address, fields, seconds) => {
+    const token = form.elements.namedItem("csrfmiddlewaretoken").value;
+    try {
+      return await fetch(address, {
+        method: "POST",
+        body: new URLSearchParams(fields),
+        headers: { "X-CSRFToken": token },
+        credentials: "same-origin",
+        signal: AbortSignal.timeout(seconds * 1000),
+      });
+    } catch {
+      return null;
+    }
+  };
+
+  const isFinal = (response) => response !== null && response.status >= 400 && response.status < 500 && response.status !== 429;
+
+  const seal = () => {
+    const sharing = form.querySelector('input[name="sharing"]:checked');
+    const fields = [...unsaved];
+    if (sharing && !sharing.defaultChecked) fields.push(["sharing", sharing.value]);
+    if (intent) fields.push(["send", intent]);
+    return copy?.write(fields);
   };
 
   const showCount = () => {
     const chosen = [...form.querySelectorAll('input[name^="item_"]:checked')];
-    const left = chosen.filter((input) => input.value === form.dataset.preferNot).length;
-    count.textContent = String(chosen.length - left + Number(form.dataset.elsewhere));
-    leftOut.hidden = !left;
-    document.getElementById("n-left-out").textContent = String(left);
-  };
-
-  const clock = () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-
-  const retry = () => {
-    if (!isHeldBack) show("Not saved yet – keep this page open", true);
-    clearTimeout(timer);
-    timer = setTimeout(save, wait * 1000);
-    wait = Math.min(wait * 2, LONGEST_WAIT);
-  };
-
-  const settle = (batch, response) => {
-    if (response.ok) {
-      // An answer that was changed while it travelled stays in the list.
-      batch.forEach((value, name) => unsaved.get(name) === value && unsaved.delete(name));
-      wait = 1;
-      isHeldBack = false;
-      show(unsaved.size ? "Saving …" : `Saved ${clock()}`, false);
-      if (unsaved.size) save();
-    } else if (response.status >= 500 || response.status === 429) {
-      retry();
-    } else {
-      isRefused = true;
-      // 403: somebody signed in beside this page. Sending still works, reloading would lose what is open.
-      const advice = response.status === 403 ? "send it from this page" : "reload this page to see why";
-      show(`Not saved – ${advice}`, true);
-    }
+    const leftOut = chosen.filter((input) => input.value === form.dataset.preferNot).length;
+    const answered = chosen.length - leftOut + Number(form.dataset.elsewhere);
+    document.getElementById("n-answered").textContent = String(answered);
+    document.getElementById("n-left-out").textContent = String(leftOut);
+    document.getElementById("left-out").hidden = !leftOut;
   };
 
   async function save() {
-    if (isSaving || isRefused || !unsaved.size) return;
+    if (isSaving || isRefused || intent || !unsaved.size) return;
     isSaving = true;
+    if (!isHeldUp) say("saving");
     const batch = new Map(unsaved);
-    const body = new URLSearchParams([...batch]);
-    const token = form.elements.namedItem("csrfmiddlewaretoken").value;
-    let response = null;
-    try {
-      response = await fetch(form.dataset.answers, {
-        method: "POST",
-        body,
-        headers: { "X-CSRFToken": token },
-        credentials: "same-origin",
-        signal: AbortSignal.timeout(10000),
-      });
-    } catch {
-      response = null;
-    }
+    const response = await post(form.dataset.answers, [...batch], 10);
     isSaving = false;
-    if (response) settle(batch, response);
-    else retry();
+    if (intent) return;
+    if (response?.status === 204) {
+      isHeldUp = false;
+      // An answer that was changed while it travelled stays in the list.
+      batch.forEach((value, name) => unsaved.get(name) === value && unsaved.delete(name));
+      seal();
+      if (unsaved.size) saving.now();
+      else say("saved");
+    } else if (isFinal(response)) {
+      isRefused = true;
+      // 403: somebody signed in beside this page. Sending still works, reloading would lose what is open.
+      say(response.status === 403 ? "refused" : "gone", true);
+    } else {
+      isHeldUp = true;
+      say("unsavedYet", true);
+      saving.again();
+    }
   }
+  const saving = patiently(save);
+
+  const leave = (address) => {
+    isLeaving = true;
+    window.location.assign(address);
+  };
+
+  // What the server refuses for good it explains on a page of its own: let the browser go there.
+  const sendPlainly = () => {
+    isLeaving = true;
+    const field = Object.assign(document.createElement("input"), { type: "hidden", name: "send", value: intent });
+    form.append(field);
+    form.submit();
+  };
+
+  async function send() {
+    if (isSending || isLeaving) return;
+    isSending = true;
+    const response = await post(form.action, [...new FormData(form), ["send", intent]], 30);
+    isSending = false;
+    const there = response?.ok && response.redirected ? new URL(response.url) : null;
+    if (there?.pathname.startsWith(home)) {
+      // The server has every answer now, be the form received or some items still open.
+      await (copy && sealed.forget(form.dataset.form).catch(() => {}));
+      leave(there);
+    } else if (isFinal(response)) {
+      sendPlainly();
+    } else {
+      say("unsent", true);
+      sending.again();
+    }
+  }
+  const sending = patiently(send);
 
   form.addEventListener("change", (event) => {
     const { name, value } = event.target;
-    if (!name.startsWith("item_")) return;
-    unsaved.set(name, value);
-    showCount();
-    clearTimeout(timer);
-    save();
-  });
-
-  // Sending without a connection would put the browser's own error page in place of the answers.
-  form.addEventListener("submit", (event) => {
-    if (navigator.onLine) {
-      isLeaving = true;
-      return;
+    if (name.startsWith("item_")) {
+      unsaved.set(name, value);
+      showCount();
     }
-    event.preventDefault();
-    isHeldBack = true;
-    show("No connection – not sent yet. Try again in a moment", true);
+    seal();
+    saving.now();
   });
 
-  window.addEventListener("online", () => {
-    if (isHeldBack && !unsaved.size) show("The connection is back", false);
-    isHeldBack = false;
-    save();
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    intent = event.submitter?.value || "send";
+    say("sending");
+    seal();
+    sending.now();
   });
+
+  window.addEventListener("online", () => (intent ? sending.now() : saving.now()));
 
   window.addEventListener("beforeunload", (event) => {
-    if (unsaved.size && !isLeaving) event.preventDefault();
+    if (!copy && !isLeaving && (unsaved.size || intent)) event.preventDefault();
   });
 
   // A page that comes back from the browser's memory may belong to somebody who has left the device.
@@ -115,11 +169,42 @@
     isLeaving = false;
   });
 
-  // What the browser itself ticked again, after a reload for example, is shown and so must be kept.
-  form.querySelectorAll('input[name^="item_"]:checked').forEach((input) => {
-    if (!input.defaultChecked) unsaved.set(input.name, input.value);
+  // What this device could not store before the page was left or loaded again.
+  const restore = async () => {
+    const { form: id, seal: key } = form.dataset;
+    delete form.dataset.seal;
+    copy = await sealed.open(id, key);
+    const kept = (await copy?.take()) ?? new Map();
+    intent ||= kept.get("send") ?? "";
+    kept.forEach((value, name) => {
+      const input = form.querySelector(`input[type="radio"][name="${name}"][value="${value}"]`);
+      if (!input || input.checked || unsaved.has(name)) return;
+      input.checked = true;
+      if (name !== "sharing") unsaved.set(name, value);
+    });
+  };
+
+  const begin = async () => {
+    // What the browser itself ticked again, after a reload for example, is shown and so must be kept.
+    form.querySelectorAll('input[name^="item_"]:checked').forEach((input) => {
+      if (!input.defaultChecked) unsaved.set(input.name, input.value);
+    });
+    await restore().catch(() => {});
+    showCount();
+    seal();
+    if (intent) {
+      say("sending");
+      sending.now();
+    } else saving.now();
+  };
+
+  document.querySelector("form[data-forget]")?.addEventListener("submit", () => {
+    isLeaving = true;
+    sealed.forget(form.dataset.form).catch(() => {});
   });
-  showCount();
-  save();
+  if (form.dataset.worker) {
+    navigator.serviceWorker?.register(form.dataset.worker).catch(() => {});
+  }
   document.getElementById("open")?.focus();
+  begin();
 })();
