@@ -33,6 +33,11 @@ app.conf.update(
             "task": "analytics.tasks.request_sums_checks",
             "schedule": crontab(hour=3, minute=17),
         },
+        # Once a day, and again at noon in case nobody was there at night; what is there is not asked twice.
+        "trait-forms": {
+            "task": "surveys.tasks.assign_trait_forms",
+            "schedule": crontab(hour="4,12", minute=7),
+        },
     },
 )
 app.autodiscover_tasks(["surveys", "analytics"])

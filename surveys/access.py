@@ -29,6 +29,7 @@ from surveys.models import (
     Response,
     Role,
     Score,
+    Session,
     Sharing,
     Study,
     StudyVersion,
@@ -76,6 +77,49 @@ def supervised_therapies(user: Actor) -> QuerySet[Therapy]:
     return Therapy.objects.filter(
         therapist__supervisor=user, therapist__clinic__in=_clinics(user, Role.SUPERVISOR)
     )
+
+
+def clinic_therapies(user: Actor) -> QuerySet[Therapy]:
+    """Therapies of the clinics that the user administers: reception keeps their logs and sees which forms
+    are in, never a rating."""
+    return Therapy.objects.filter(therapist__clinic__in=_clinics(user, Role.CLINIC_ADMIN))
+
+
+def loggable_therapies(user: Actor) -> QuerySet[Therapy]:
+    """Therapies whose session log the user may read and keep: one's own, and those of the clinic for
+    reception."""
+    return Therapy.objects.filter(Q(pk__in=visible_therapies(user)) | Q(pk__in=clinic_therapies(user)))
+
+
+def get_logged_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
+    rows = loggable_therapies(user).select_related("study", "therapist__clinic", "patient")
+    therapy = rows.filter(pk=therapy_id).first()
+    if therapy is None:
+        raise Http404("No such therapy.")
+    return therapy
+
+
+def get_logged_session_or_404(user: Actor, session_id: uuid.UUID) -> Session:
+    """One line of a log that the user may keep."""
+    rows = Session.objects.select_related("therapy__study", "therapy__therapist__clinic")
+    session = rows.filter(pk=session_id, therapy__in=loggable_therapies(user)).first()
+    if session is None:
+        raise Http404("No such session.")
+    return session
+
+
+def get_own_session_or_404(user: Actor, session_id: uuid.UUID) -> Session:
+    """A session of one of the therapist's own therapies."""
+    rows = Session.objects.select_related("therapy__study", "therapy__therapist__clinic")
+    session = rows.filter(pk=session_id, therapy__in=visible_therapies(user)).first()
+    if session is None:
+        raise Http404("No such session.")
+    return session
+
+
+def is_own(user: Actor, therapy: Therapy) -> bool:
+    """Whether the user treats this patient, and so has forms of their own about the sessions."""
+    return visible_therapies(user).filter(pk=therapy.pk).exists()
 
 
 def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:

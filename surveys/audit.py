@@ -10,9 +10,9 @@ from surveys.models import AuditEvent, Clinic, User
 
 def record(
     act: str, *, subject: Model, actor: Actor | None = None, clinic: Clinic | None = None, **detail: object
-) -> None:
+) -> AuditEvent:
     """`subject` is a row; its kind and id are kept. `detail` never holds an answer, a score or a token."""
-    record_each(act, [(subject, detail)], actor=actor, clinic=clinic)
+    return record_each(act, [(subject, detail)], actor=actor, clinic=clinic)[0]
 
 
 def record_each(
@@ -21,10 +21,10 @@ def record_each(
     *,
     actor: Actor | None = None,
     clinic: Clinic | None = None,
-) -> None:
+) -> list[AuditEvent]:
     """One event for every (subject, detail), as `record` writes it."""
     person = actor if isinstance(actor, User) else None
-    AuditEvent.objects.bulk_create(
+    return AuditEvent.objects.bulk_create(
         AuditEvent(act=act, actor=person, clinic=clinic, subject=_name(subject), detail=dict(detail))
         for subject, detail in subjects
     )

@@ -46,7 +46,9 @@ def todo_forms(user: Actor) -> QuerySet[Assignment]:
     )
 
 
-def _with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
+def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
+    """Therapies, running ones first, each with its session and form counts."""
+
     def forms(rater: Rater, states: tuple[str, ...] | None = None) -> Count:
         rule = Q(sessions__assignments__rater=rater) & ~Q(
             sessions__assignments__state=Assignment.State.WITHDRAWN
@@ -95,12 +97,12 @@ def logged_sessions(therapy: Therapy) -> QuerySet[Session]:
 
 def caseload(user: Actor) -> QuerySet[Therapy]:
     """The therapist's therapies, running ones first, each with its session and form counts."""
-    return _with_progress(visible_therapies(user))
+    return with_progress(visible_therapies(user))
 
 
 def supervised_progress(user: Actor) -> QuerySet[Therapy]:
     """The same of a supervisor's supervisees: progress only."""
-    return _with_progress(supervised_therapies(user))
+    return with_progress(supervised_therapies(user))
 
 
 def active_versions(study: Study) -> QuerySet[StudyVersion]:
@@ -226,7 +228,8 @@ def session_plan(therapy: Therapy, rater: str, instrument_code: str) -> SessionP
         if (line.instrument.rater, line.instrument.code) == (rater, instrument_code)
         and line.arm in ("", therapy.arm)
     ]
-    ahead = None if therapy.ended_on else next_asked(lines, after=n_held)
+    is_over = therapy.ended_on or (rater == Rater.PATIENT and therapy.stopped_at)
+    ahead = None if is_over else next_asked(lines, after=n_held)
     if ahead is not None:
         asked[ahead] = "planned"
     return SessionPlan(

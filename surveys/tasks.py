@@ -1,8 +1,21 @@
 """Background entries of this app."""
 
+from uuid import UUID
+
 from celery import shared_task
 
 from surveys import jobs
+from surveys.services.assignments import therapy_sync, trait_forms_assign
+
+
+def _sync(scope: str) -> jobs.Write:
+    def write() -> None:
+        therapy_sync(therapy_id=UUID(scope))
+
+    return write
+
+
+jobs.register("forms", _sync)
 
 
 @shared_task(name="surveys.tasks.run_due_jobs", soft_time_limit=50, time_limit=55)
@@ -10,3 +23,8 @@ def run_due_jobs() -> None:
     jobs.beat("worker")
     jobs.run_due()
     jobs.beat("worker")
+
+
+@shared_task(name="surveys.tasks.assign_trait_forms", soft_time_limit=50, time_limit=55)
+def assign_trait_forms() -> None:
+    trait_forms_assign()

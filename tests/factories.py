@@ -24,9 +24,10 @@ from surveys.models import (
     Therapy,
     User,
 )
+from surveys.services.assignments import trait_form_assign
 from surveys.services.instruments import built_in_load
 from surveys.services.responses import Paradata, form_open, response_submit
-from surveys.services.sessions import session_close, trait_form_assign
+from surveys.services.sessions import session_close
 
 PASSWORD = "correct horse battery staple"
 
@@ -114,7 +115,7 @@ def make_therapy(study: Study, user: User | None = None, supervisor: User | None
 def hold_session(therapy: Therapy, held_at: datetime | None = None) -> Session:
     return session_close(
         therapy=therapy, held_at=held_at or timezone.now() - timedelta(hours=1), status="held"
-    )
+    ).session
 
 
 def form_of(session: Session, rater: str) -> Assignment:

@@ -33,10 +33,12 @@ from surveys.models import (
     Therapy,
     User,
 )
+from surveys.planning import ENTRY
+from surveys.services.assignments import trait_form_assign
 from surveys.services.entry import FilledForm, responses_enter
 from surveys.services.instruments import built_in_load
 from surveys.services.responses import Paradata
-from surveys.services.sessions import sessions_close, trait_form_assign
+from surveys.services.sessions import Entry, sessions_close
 from surveys.tokens import new_token
 
 CLINIC = "Demonstration Clinic"
@@ -165,7 +167,7 @@ def _trait_forms(
             therapist=therapist,
             study=study,
             instrument=instruments[code, Rater.THERAPIST],
-            period=str(opens.year),
+            period=ENTRY,
             opens_at=opens,
         )
         if code in practitioner.trait_answers:
@@ -180,8 +182,8 @@ def _therapy(therapist: Therapist, study: Study, course: Course, today: date) ->
     """One therapy with its session log; the forms that were filled, by rater."""
     held = {row.number: _held_at(row, today) for row in course.meetings if row.number is not None}
     therapy = therapy_begin(therapist, study, course.arm, min(held.values()).date())
-    entries = [(_held_at(row, today), row.status) for row in course.meetings]
-    sessions = sessions_close(therapy=therapy, entries=entries, actor=therapist.user)
+    entries = [Entry(_held_at(row, today), row.status) for row in course.meetings]
+    sessions = sessions_close(therapy=therapy, entries=entries, actor=therapist.user).sessions
     rows = Assignment.objects.filter(session__in=sessions)
     due = {(number, rater): pk for number, rater, pk in rows.values_list("session__number", "rater", "pk")}
     filled: dict[str, list[FilledForm]] = {rater: [] for rater in Rater.values}

@@ -12,7 +12,7 @@ from surveys.demo.cohort import N_OPEN_FORMS, OPEN_FORM_DAYS, answers_near
 from surveys.demo.parameters import EVERY_SESSION, Parameters
 from surveys.models import Assignment, Instrument, Rater, Score, Session, Study, Therapist, Therapy
 from surveys.services.entry import responses_enter
-from surveys.services.sessions import sessions_close
+from surveys.services.sessions import Entry, sessions_close
 
 LEAST_OPEN_FORMS = 20
 LEAST_TIME_LEFT = timedelta(days=1)
@@ -66,9 +66,8 @@ def _weeks_since_last(therapy: Therapy, now: datetime) -> list[datetime]:
 
 def _weeks_enter(therapy: Therapy, times: Sequence[datetime], now: datetime) -> int:
     """Sessions held at these times, each rated by the therapist; how many."""
-    sessions = sessions_close(
-        therapy=therapy, entries=[(at, Session.Status.HELD) for at in times], actor=therapy.therapist.user
-    )
+    entries = [Entry(at, Session.Status.HELD) for at in times]
+    sessions = sessions_close(therapy=therapy, entries=entries, actor=therapy.therapist.user).sessions
     level, noise = _usual_rating(therapy), Parameters().perspectives[1].noise_sd
     form = Instrument.objects.get(code=OUTCOME, rater=Rater.THERAPIST, language="en").form
     rng = np.random.default_rng([SEED, timezone.localdate(now).toordinal()])

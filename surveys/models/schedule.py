@@ -102,6 +102,11 @@ class StudyVersion(models.Model):
             raise ValueError("A draft is not in force.")
         return self.active_from
 
+    def pure(self) -> planning.PlanVersion:
+        """The version as planning reads it, without its lines about practice in general."""
+        lines = tuple(line.pure() for line in self.lines.all() if not line.period)
+        return planning.PlanVersion(self.begins, lines)
+
 
 class ConsentText(models.Model):
     """What patients are told before their first form, and what they are asked to agree to."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import DateTimeField, Exists, OuterRef, Subquery, Value
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -23,6 +23,7 @@ from surveys.models import (
     Sharing,
 )
 from surveys.packs import InstrumentFile
+from surveys.services.assignments import sync_request
 
 
 class Refusal(Exception):
@@ -148,6 +149,7 @@ def response_submit(
     if assignment.session_id is not None:
         reveal([assignment.session_id])
     audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic)
+    sync_request(assignment)
     jobs.request("refit", assignment.study_id)
     return response
 
@@ -208,9 +210,10 @@ def state_after(answers: Mapping[int, int]) -> str:
     return Assignment.State.DECLINED if is_empty else Assignment.State.SUBMITTED
 
 
-def reveal(sessions: Collection[uuid.UUID]) -> None:
+def reveal(sessions: Collection[uuid.UUID], declined_at: datetime | None = None) -> None:
     """Rate, then reveal: the patient's ratings of a session show once every form that the
-    therapist owes for it is given or declined, at once where none was asked."""
+    therapist owes for it is given or declined, at once where none was asked. `declined_at` is the time of
+    a rating that was declined just now."""
     # The two raters may send at the same moment: one of them must see the other's form.
     list(Session.objects.select_for_update(no_key=True).filter(pk__in=sessions).order_by("pk"))
     owed = Assignment.objects.filter(
@@ -227,4 +230,4 @@ def reveal(sessions: Collection[uuid.UUID]) -> None:
     )
     Response.objects.filter(
         ~Exists(owed), assignment__session__in=sessions, assignment__rater=Rater.PATIENT, reveal_at=None
-    ).update(reveal_at=Greatest("submitted_at", Subquery(last_given)))
+    ).update(reveal_at=Greatest("submitted_at", Subquery(last_given), Value(declined_at, DateTimeField())))

@@ -54,7 +54,7 @@ def session_log(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     form = SessionForm(request.POST or None, therapy=therapy, initial={"held_at": hour, "status": "held"})
     if request.method == "POST" and form.is_valid():
         try:
-            session = session_close(therapy=therapy, actor=request.user, **form.cleaned_data)
+            session = session_close(therapy=therapy, actor=request.user, **form.cleaned_data).session
             return see_other("session-log", therapy.pk, f"?entered={session.pk}")
         except SessionExists as error:
             form.add_error("held_at", f"{error} Enter another time.")

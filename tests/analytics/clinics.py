@@ -8,7 +8,7 @@ from django.utils import timezone
 from surveys.models import Assignment, Role, Study, Therapy, User
 from surveys.services.entry import FilledForm, responses_enter
 from surveys.services.responses import Paradata
-from surveys.services.sessions import sessions_close
+from surveys.services.sessions import Entry, sessions_close
 from tests import factories
 
 
@@ -28,7 +28,7 @@ def rated_clinic(
         for _ in range(n_therapies):
             therapy = factories.make_therapy(study, owner)
             times = [now - timedelta(days=20 - 7 * number, minutes=k) for number in range(3)]
-            sessions_close(therapy=therapy, entries=[(at, "held") for at in times])
+            sessions_close(therapy=therapy, entries=[Entry(at, "held") for at in times])
             due = {(row.session.number, row.rater): row for row in _forms(therapy)}
             own, slope = rng.normal(0, 0.8), rng.normal(0, 0.4)
             for number in range(3):
@@ -43,7 +43,7 @@ def rated_clinic(
 def rate(therapy: Therapy, value: int = 6) -> None:
     """One more session of a therapy, and the patient's rating of it."""
     at = timezone.now() - timedelta(hours=2)
-    (session,) = sessions_close(therapy=therapy, entries=[(at, "held")])
+    (session,) = sessions_close(therapy=therapy, entries=[Entry(at, "held")]).sessions
     form = next(row for row in _forms(therapy) if row.session == session and row.rater == "patient")
     responses_enter(study=therapy.study, forms=[_filled(form, dict.fromkeys(range(1, 13), value))])
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from surveys.models import Assignment, AuditEvent, Job, Opening, Response, Session, Therapy
 from surveys.services.entry import FilledForm, responses_enter
 from surveys.services.responses import AlreadyReceived, FormClosed, Paradata, form_open, response_submit
-from surveys.services.sessions import SessionExists, session_close, sessions_close
+from surveys.services.sessions import Entry, SessionExists, session_close, sessions_close
 from tests import factories
 from tests.conftest import Cast
 
@@ -37,13 +37,14 @@ def logged(therapy: Therapy) -> list[tuple[object, ...]]:
 def test_a_list_of_sessions_leaves_the_log_that_one_by_one_leaves(cast: Cast) -> None:
     for at, status in entries()[::-1]:
         session_close(therapy=cast.colleague_therapy, held_at=at, status=status)
-    later = sessions_close(therapy=cast.therapy, entries=entries()[2:], actor=cast.therapist)
-    first = sessions_close(therapy=cast.therapy, entries=entries()[:2], actor=cast.therapist)
+    lines = [Entry(*line) for line in entries()]
+    later = sessions_close(therapy=cast.therapy, entries=lines[2:], actor=cast.therapist)
+    first = sessions_close(therapy=cast.therapy, entries=lines[:2], actor=cast.therapist)
     assert logged(cast.therapy) == logged(cast.colleague_therapy)
     assert len(logged(cast.therapy)) == 5 + 6
     events = AuditEvent.objects.filter(act="session.close", actor=cast.therapist).order_by("id")
     assert [(event.subject, event.detail) for event in events] == [
-        (f"session:{row.pk}", {"status": row.status}) for row in later + first
+        (f"session:{row.pk}", {"status": row.status}) for row in [*later.sessions, *first.sessions]
     ]
 
 
@@ -52,7 +53,7 @@ def test_a_list_with_a_time_that_is_taken_enters_nothing(cast: Cast) -> None:
     session_close(therapy=cast.therapy, held_at=first[0], status="held")
     for bad in ([*others, first], [others[0], others[0]]):
         with pytest.raises(SessionExists):
-            sessions_close(therapy=cast.therapy, entries=bad)
+            sessions_close(therapy=cast.therapy, entries=[Entry(*line) for line in bad])
     assert Session.objects.count() == 1
 
 
@@ -89,8 +90,8 @@ def send(form: FilledForm) -> Response:
 def forms_of(therapy: Therapy) -> list[FilledForm]:
     """Both raters in either order, a patient alone, and a therapist who declined."""
     start = timezone.now() - timedelta(days=2)
-    held = [(start + timedelta(hours=hour), "held") for hour in range(3)]
-    one, two, three = sessions_close(therapy=therapy, entries=held)
+    held = [Entry(start + timedelta(hours=hour), "held") for hour in range(3)]
+    one, two, three = sessions_close(therapy=therapy, entries=held).sessions
     return [
         filled(factories.form_of(one, "patient"), ONE, 1, "answers"),
         filled(factories.form_of(one, "therapist"), ONE | {4: -99}, 2),

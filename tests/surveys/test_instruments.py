@@ -9,8 +9,8 @@ from django.db import DatabaseError, transaction
 from surveys import packs, scoring
 from surveys.models import Instrument, Score
 from surveys.packs import InstrumentFile, InstrumentFileError, Item, built_in
+from surveys.services.assignments import trait_form_assign
 from surveys.services.instruments import built_in_load, instrument_load
-from surveys.services.sessions import trait_form_assign
 from tests import factories
 from tests.conftest import Cast
 

@@ -10,8 +10,14 @@ from django.test import Client
 from django.utils import timezone
 
 from surveys.models import Assignment, AuditEvent, Job, Response, Session, Therapy
+from surveys.services.assignments import trait_form_assign
 from surveys.services.invitations import link_issue
-from surveys.services.sessions import SessionExists, session_close, sessions_close, trait_form_assign
+from surveys.services.sessions import (
+    Entry,
+    SessionExists,
+    session_close,
+    sessions_close,
+)
 from tests import factories
 from tests.conftest import Cast
 
@@ -46,7 +52,7 @@ def test_any_order_of_entry_gives_the_same_log_and_the_same_forms(cast: Cast, or
 
 
 def test_sessions_entered_together_are_those_entered_one_by_one(cast: Cast) -> None:
-    sessions_close(therapy=cast.therapy, entries=LOG)
+    sessions_close(therapy=cast.therapy, entries=[Entry(*line) for line in LOG])
     for when, status in LOG:
         session_close(therapy=cast.colleague_therapy, held_at=when, status=status)
     assert numbers(cast.therapy) == numbers(cast.colleague_therapy)
@@ -67,7 +73,7 @@ def states(session: Session) -> dict[str, str]:
 
 def test_a_late_entry_withdraws_forms_that_nobody_began_and_asks_again_when_they_are_due(cast: Cast) -> None:
     factories.replan(cast.study, sessions=[1, 3], window_hours=24 * 90)
-    first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
+    first = session_close(therapy=cast.therapy, held_at=day(15), status="held").session
     link = link_issue(assignment=factories.form_of(first, "patient"))
     session_close(therapy=cast.therapy, held_at=day(8), status="held")
     assert states(first) == {"patient": "withdrawn", "therapist": "withdrawn"}
@@ -79,7 +85,7 @@ def test_a_late_entry_withdraws_forms_that_nobody_began_and_asks_again_when_they
 def test_a_session_at_which_somebody_has_begun_keeps_all_its_forms(cast: Cast) -> None:
     """Otherwise an invented earlier session would take the therapist's form away and show the rating."""
     factories.replan(cast.study, sessions=[1], window_hours=24 * 90)
-    first = session_close(therapy=cast.therapy, held_at=day(15), status="held")
+    first = session_close(therapy=cast.therapy, held_at=day(15), status="held").session
     response = factories.give(factories.form_of(first, "patient"))
     session_close(therapy=cast.therapy, held_at=day(1), status="held")
     assert states(first) == {"patient": "submitted", "therapist": "due"}
@@ -109,7 +115,7 @@ def test_a_form_about_practice_is_asked_for_once_per_period(cast: Cast) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_late_entry_and_forms_being_sent_wait_for_each_other(cast: Cast) -> None:
     factories.replan(cast.study, sessions=list(range(1, 30)), window_hours=24 * 90)
-    held = [session_close(therapy=cast.therapy, held_at=day(20 + n), status="held") for n in range(8)]
+    held = [session_close(therapy=cast.therapy, held_at=day(20 + n), status="held").session for n in range(8)]
     errors: list[Exception] = []
 
     def run(work: list) -> None:
@@ -122,7 +128,7 @@ def test_a_late_entry_and_forms_being_sent_wait_for_each_other(cast: Cast) -> No
             connections.close_all()
 
     def enter(n: int) -> Session:
-        return session_close(therapy=cast.therapy, held_at=day(n), status="held")
+        return session_close(therapy=cast.therapy, held_at=day(n), status="held").session
 
     def send(session: Session, rater: str) -> Response:
         user = cast.therapist if rater == "therapist" else None
