@@ -81,7 +81,8 @@ def sentence(
     }
     course = {point.session: point for point in expected}.get(last.session)
     if course is None:
-        return f"{text} {_('There is no expected course to compare it with.')}"
+        none = _("There is no expected course to compare it with.")
+        return f"{text} {none}"
     return f"{text} {_comparison(last.value, course, writing)}"
 
 
