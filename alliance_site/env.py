@@ -36,6 +36,17 @@ def number(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number; it is {value!r}.") from None
 
 
+def address(name: str, default: str = "") -> str:
+    """The address of a site without a path: https://alliance.example.org"""
+    value = text(name, default).rstrip("/")
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query):
+        raise ImproperlyConfigured(
+            f"{name} must be the address of the site alone, like https://site.example.org; it is {value!r}."
+        )
+    return value
+
+
 def secret(name: str) -> str:
     """The variable itself, or the content of the file that NAME_FILE names."""
     path = text(f"{name}_FILE")

@@ -208,16 +208,23 @@ STORAGES = {
     "staticfiles": {"BACKEND": _compressed if env.flag("STATIC_COMPRESS") else _plain},
 }
 
-# Mail: printed to the console until a server is named
+# Mail: kept as files in VAR/outbox until a server is named
 EMAIL_HOST = env.text("EMAIL_HOST")
 EMAIL_PORT = env.number("EMAIL_PORT", 587)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
-EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=True)
+EMAIL_USE_SSL = env.flag("EMAIL_USE_SSL")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=not EMAIL_USE_SSL)
 EMAIL_TIMEOUT = 10
-_backend = "smtp" if EMAIL_HOST else "console"
-EMAIL_BACKEND = env.text("EMAIL_BACKEND") or f"django.core.mail.backends.{_backend}.EmailBackend"
+EMAIL_FILE_PATH = VAR / "outbox"
+_backend = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "alliance_site.outbox.Outbox"
+EMAIL_BACKEND = env.text("EMAIL_BACKEND") or _backend
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "alliance@localhost")
+
+# What stands before the links in mails and on slips. A guess would send patients to nowhere, so there is
+# a default only where no mail leaves this machine.
+_local = EMBEDDED and (DEMO or not EMAIL_HOST)
+SITE_URL = env.address("SITE_URL", f"http://127.0.0.1:{env.number('PORT', 8000)}" if _local else "")
 
 # Jobs: Postgres is the list, the broker only the doorbell
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or _broker_url

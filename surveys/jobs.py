@@ -5,6 +5,7 @@
 2. `run_due` claims rows with `FOR UPDATE SKIP LOCKED`, a lease and a fence. A worker that dies
    lets its lease run out; the next claim takes the job again, at most MAX_ATTEMPTS times.
 3. The result is written in one transaction with `finish`, and only where the fence still holds.
+4. A job that has failed for good tells its kind (`give_up`) in the transaction that says so.
 
 Kinds are known by name only; each app registers the handlers of its own kinds in its `tasks.py`.
 """
@@ -12,7 +13,7 @@ Kinds are known by name only; each app registers the handlers of its own kinds i
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 from django.db import connection, transaction
@@ -27,7 +28,19 @@ RETRY_AFTER = timedelta(seconds=10)
 
 Write = Callable[[], None]
 Handler = Callable[[str], Write]
-_handlers: dict[str, Handler] = {}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How jobs of a kind are done, how long an error waits for the next attempt (and after the second one
+    twice as long), and what is done with the scope of a job that has failed for good."""
+
+    handler: Handler
+    retry_after: timedelta
+    give_up: Callable[[str], None] | None = None
+
+
+_kinds: dict[str, Kind] = {}
 
 
 class LeaseLost(Exception):
@@ -43,23 +56,31 @@ class Claim:
     attempts: int
 
 
-def register(kind: str, handler: Handler) -> None:
+def register(
+    kind: str,
+    handler: Handler,
+    *,
+    retry_after: timedelta = RETRY_AFTER,
+    give_up: Callable[[str], None] | None = None,
+) -> None:
     """`handler(scope)` computes outside any transaction and returns the function that writes the result."""
-    _handlers[kind] = handler
+    _kinds[kind] = Kind(handler, retry_after, give_up)
 
 
-def request(kind: str, scope: object) -> None:
-    """Makes the job due now. The row stays locked until the caller's transaction commits, so that
-    no worker can claim it before the rows it must read are visible."""
+def request(kind: str, scope: object, due_at: datetime | None = None) -> None:
+    """Makes the job due, now or at a later time; one that waits already becomes due at the earlier of both.
+    The row stays locked until the caller's transaction commits, so that no worker can claim it before the
+    rows it must read are visible."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO surveys_job (kind, scope, state, attempts, due_at, requested_at, fence, error)
-            VALUES (%s, %s, 'pending', 0, now(), now(), 0, '')
+            VALUES (%s, %s, 'pending', 0, COALESCE(%s, now()), now(), 0, '')
             ON CONFLICT (kind, scope) WHERE state = 'pending'
-            DO UPDATE SET requested_at = now(), due_at = LEAST(surveys_job.due_at, now()), attempts = 0
+            DO UPDATE SET requested_at = now(), attempts = 0,
+                          due_at = LEAST(surveys_job.due_at, excluded.due_at)
             """,
-            [kind, str(scope)],
+            [kind, str(scope), due_at],
         )
 
 
@@ -82,7 +103,7 @@ def claim() -> Claim | None:
                 ORDER BY job.due_at FOR UPDATE SKIP LOCKED LIMIT 1)
             RETURNING id, kind, scope, fence, attempts
             """,
-            [LEASE.total_seconds(), list(_handlers), MAX_ATTEMPTS],
+            [LEASE.total_seconds(), list(_kinds), MAX_ATTEMPTS],
         )
         row = cursor.fetchone()
     return Claim(*row) if row else None
@@ -105,22 +126,32 @@ def finish(job: Claim, write: Write) -> None:
 
 def give_up_expired() -> int:
     """Marks jobs as failed whose last permitted attempt died with its worker. Returns how many."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE surveys_job SET state = 'failed', finished_at = clock_timestamp(),
                    error = 'The worker stopped during each of ' || attempts || ' attempts.'
-            WHERE state = 'running' AND lease_until < clock_timestamp() AND attempts >= %s
+            WHERE state = 'running' AND lease_until < clock_timestamp() AND attempts >= %s AND kind = ANY(%s)
+            RETURNING kind, scope
             """,
-            [MAX_ATTEMPTS],
+            [MAX_ATTEMPTS, list(_kinds)],
         )
-        return cursor.rowcount
+        failed = cursor.fetchall()
+        for kind, scope in failed:
+            _given_up(kind, scope)
+    return len(failed)
+
+
+def _given_up(kind: str, scope: str) -> None:
+    give_up = _kinds[kind].give_up
+    if give_up is not None:
+        give_up(scope)
 
 
 def _put_back(job: Claim, error: Exception) -> None:
     """After an error: due again a little later, or failed for good. A newer request for the same
     scope that is already waiting takes its place."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE surveys_job SET error = %s, lease_until = NULL, finished_at = clock_timestamp(),
@@ -130,15 +161,18 @@ def _put_back(job: Claim, error: Exception) -> None:
                        WHERE waiting.kind = surveys_job.kind AND waiting.scope = surveys_job.scope
                          AND waiting.state = 'pending') THEN 'failed' ELSE 'pending' END
             WHERE id = %s AND fence = %s AND state = 'running'
+            RETURNING state
             """,
             [
                 type(error).__name__,
-                (RETRY_AFTER * job.attempts).total_seconds(),
+                (_kinds[job.kind].retry_after * job.attempts).total_seconds(),
                 MAX_ATTEMPTS,
                 job.id,
                 job.fence,
             ],
         )
+        if cursor.fetchall() == [("failed",)] and job.attempts >= MAX_ATTEMPTS:
+            _given_up(job.kind, job.scope)
 
 
 def run_due(seconds: float = 5) -> int:
@@ -148,7 +182,7 @@ def run_due(seconds: float = 5) -> int:
     done, last_start = 0, monotonic() + seconds
     while monotonic() < last_start and (job := claim()) is not None:
         try:
-            finish(job, _handlers[job.kind](job.scope))
+            finish(job, _kinds[job.kind].handler(job.scope))
             done += 1
         except LeaseLost:
             log.warning(

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.mail import send_mail
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = {
@@ -56,6 +58,8 @@ def test_safe_settings_start() -> None:
         ({"ALLOWED_HOSTS": "*"}, "may not be * outside demo mode"),
         ({"DATABASE_URL": "mysql://x/y"}, "PostgreSQL only"),
         ({"HTTPS": "perhaps"}, "HTTPS must be 1 or 0"),
+        ({"SITE_URL": "alliance.example.org"}, "SITE_URL must be the address of the site alone"),
+        ({"SITE_URL": "https://example.org/alliance"}, "SITE_URL must be the address of the site alone"),
     ],
 )
 def test_an_unsafe_setting_stops_the_start(changes: dict[str, str], sentence: str) -> None:
@@ -64,14 +68,34 @@ def test_an_unsafe_setting_stops_the_start(changes: dict[str, str], sentence: st
     assert sentence in done.stderr.splitlines()[-1]
 
 
-def test_mail_goes_to_the_console_until_a_server_is_named(tmp_path: Path) -> None:
+def test_mail_stays_in_the_outbox_until_a_server_is_named(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hidden\n")
     named = {"EMAIL_HOST": "mail.example.org", "EMAIL_HOST_PASSWORD_FILE": str(tmp_path / "password")}
     mail = "(s.EMAIL_BACKEND, s.EMAIL_HOST, s.EMAIL_PORT, s.EMAIL_HOST_PASSWORD, s.EMAIL_USE_TLS)"
-    console, smtp = (f"django.core.mail.backends.{kind}.EmailBackend" for kind in ("console", "smtp"))
-    assert shown(mail) == f"('{console}', '', 587, '', True)"
+    outbox, smtp = "alliance_site.outbox.Outbox", "django.core.mail.backends.smtp.EmailBackend"
+    assert shown(mail) == f"('{outbox}', '', 587, '', True)"
     assert shown(mail, **named) == f"('{smtp}', 'mail.example.org', 587, 'hidden', True)"
     assert shown("s.EMAIL_BACKEND", **named, EMAIL_BACKEND="own.Backend") == "own.Backend"
+    assert shown("(s.EMAIL_USE_TLS, s.EMAIL_USE_SSL)", EMAIL_USE_SSL="1") == "(False, True)"
+
+
+def test_only_the_owner_can_read_the_outbox(tmp_path: Path, settings: Any) -> None:
+    settings.EMAIL_FILE_PATH = tmp_path / "var" / "outbox"
+    settings.EMAIL_BACKEND = "alliance_site.outbox.Outbox"
+    send_mail("A subject", "A link", None, ["patient@example.org"])
+    assert settings.EMAIL_FILE_PATH.stat().st_mode & 0o777 == 0o700
+    (mail,) = settings.EMAIL_FILE_PATH.iterdir()
+    assert "A link" in mail.read_text()
+
+
+def test_the_address_of_the_site_is_guessed_only_where_no_mail_leaves_the_machine(tmp_path: Path) -> None:
+    alone = dict.fromkeys(GOOD, "") | {"VAR": str(tmp_path / "var")}
+    named = {"EMAIL_HOST": "mail.example.org"}
+    assert shown("s.SITE_URL") == ""
+    assert shown("s.SITE_URL", SITE_URL="https://alliance.example.org/") == "https://alliance.example.org"
+    assert shown("s.SITE_URL", **alone, PORT="8123") == "http://127.0.0.1:8123"
+    assert shown("s.SITE_URL", **alone, **named) == ""
+    assert shown("s.SITE_URL", **alone, **named, ALLIANCE_DEMO="1") == "http://127.0.0.1:8000"
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:

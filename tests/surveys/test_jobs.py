@@ -13,11 +13,17 @@ from surveys.models import Job
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def only(monkeypatch: pytest.MonkeyPatch, handler: jobs.Handler, **fields: object) -> None:
+    """One kind of job, `note`, and no other."""
+    monkeypatch.setattr(jobs, "_kinds", {})
+    jobs.register("note", handler, **fields)
+
+
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A handler that notes its scope when the result is written."""
     written: list[str] = []
-    monkeypatch.setattr(jobs, "_handlers", {"note": lambda scope: lambda: written.append(scope)})
+    only(monkeypatch, lambda scope: lambda: written.append(scope))
     return written
 
 
@@ -99,6 +105,53 @@ def test_a_job_that_kills_three_workers_fails_and_stays_visible(ran: list[str]) 
     assert "3 attempts" in job.error
 
 
+def test_a_kind_is_told_once_that_its_job_killed_three_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up: list[str] = []
+    only(monkeypatch, lambda scope: lambda: None, give_up=given_up.append)
+    jobs.request("note", "a")
+    for _ in range(jobs.MAX_ATTEMPTS):
+        assert jobs.claim() is not None
+        Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert given_up == []
+    for _ in range(2):
+        jobs.run_due()
+    assert given_up == ["a"]
+
+
+def test_a_kind_may_wait_longer_between_its_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(scope: str) -> jobs.Write:
+        raise ValueError
+
+    only(monkeypatch, handler, retry_after=timedelta(minutes=5))
+    jobs.request("note", "a")
+    for attempt in (1, 2):
+        Job.objects.update(due_at=timezone.now())
+        jobs.run_due()
+        wait = Job.objects.get().due_at - timezone.now()
+        assert abs(wait - attempt * timedelta(minutes=5)) < timedelta(seconds=5)
+
+
+def test_a_job_for_a_later_time_waits_for_it(ran: list[str]) -> None:
+    tomorrow = timezone.now() + timedelta(days=1)
+    jobs.request("note", "a", due_at=tomorrow)
+    assert jobs.run_due() == 0
+    assert Job.objects.get().due_at == tomorrow
+    Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    assert jobs.run_due() == 1
+    assert ran == ["a"]
+
+
+@pytest.mark.parametrize("hours", [(1, 5), (5, 1), (5, None), (None, 5)])
+def test_of_two_requests_for_different_times_the_earlier_counts(
+    ran: list[str], hours: tuple[int | None, int | None]
+) -> None:
+    now = timezone.now()
+    for hour in hours:
+        jobs.request("note", "a", due_at=None if hour is None else now + timedelta(hours=hour))
+    expected = now + timedelta(hours=min(hour or 0 for hour in hours))
+    assert abs(Job.objects.get().due_at - expected) < timedelta(seconds=5)
+
+
 def test_an_error_is_tried_again_later_and_the_other_jobs_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
 
@@ -107,7 +160,8 @@ def test_an_error_is_tried_again_later_and_the_other_jobs_go_on(monkeypatch: pyt
             raise ValueError("an answer that must not be kept")
         return lambda: written.append(scope)
 
-    monkeypatch.setattr(jobs, "_handlers", {"note": handler})
+    given_up: list[str] = []
+    only(monkeypatch, handler, give_up=given_up.append)
     jobs.request("note", "bad")
     jobs.request("note", "good")
     assert jobs.run_due() == 1
@@ -116,9 +170,11 @@ def test_an_error_is_tried_again_later_and_the_other_jobs_go_on(monkeypatch: pyt
     assert (bad.state, bad.attempts, bad.error) == ("pending", 1, "ValueError")
     assert bad.due_at > timezone.now()
     for _ in range(2):
+        assert given_up == []
         Job.objects.filter(scope="bad").update(due_at=timezone.now())
         jobs.run_due()
     assert Job.objects.get(scope="bad").state == "failed"
+    assert given_up == ["bad"]
 
 
 def test_a_result_that_cannot_be_written_leaves_the_job_open(ran: list[str]) -> None:

@@ -133,7 +133,7 @@ class Command(BaseCommand):
                 if demo:
                     _mark_new_demo(settings.VAR)
                 with embedded.hold(settings.VAR):
-                    self._prepare(demo)
+                    self._prepare(port, demo)
                     self._run(port, demo)
         except embedded.EmbeddedError as error:
             raise CommandError(str(error)) from error
@@ -145,7 +145,7 @@ class Command(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
 
-    def _prepare(self, demo: str | None) -> None:
+    def _prepare(self, port: int, demo: str | None) -> None:
         self.say("Preparing database and static files")
         call_command("migrate", interactive=False, verbosity=0)
         if "build_vega" in get_commands():
@@ -155,10 +155,11 @@ class Command(BaseCommand):
         connections.close_all()
         if demo:
             self.say(f"Loading the demo clinic ({demo}); nothing is done when it is loaded already")
-            _finish([sys.executable, str(settings.BASE_DIR / "manage.py"), "demo_clinic", f"--size={demo}"])
+            argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo_clinic", f"--size={demo}"]
+            _finish(argv, _environment(port))
 
     def _run(self, port: int, demo: str | None) -> None:
-        supervisor = self.supervisor = Supervisor(_children(port), _environment(), self.say)
+        supervisor = self.supervisor = Supervisor(_children(port), _environment(port), self.say)
         ready, began = False, time.monotonic()
         try:
             while not supervisor.stopping:
@@ -249,9 +250,9 @@ def _mark_new_demo(var: Path) -> None:
         (var / embedded.DEMO_MARK).touch()
 
 
-def _environment() -> dict[str, str]:
-    # The address of the servers follows from VAR; only manage.py starts any.
-    return {**os.environ, "VAR": str(settings.VAR), "PYTHONUNBUFFERED": "1"}
+def _environment(port: int) -> dict[str, str]:
+    # The address of the servers follows from VAR, that of the links in mails from PORT.
+    return {**os.environ, "VAR": str(settings.VAR), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
 
 
 def _children(port: int) -> list[Child]:
@@ -277,8 +278,8 @@ def _spawn(argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(guarded, env=env, cwd=settings.BASE_DIR, start_new_session=True)
 
 
-def _finish(argv: list[str]) -> None:
-    process = _spawn(argv, _environment())
+def _finish(argv: list[str], env: dict[str, str]) -> None:
+    process = _spawn(argv, env)
     try:
         status = process.wait()
     finally:
