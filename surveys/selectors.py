@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
-from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from surveys.access import SEND_GRACE, Actor, supervised_therapies, visible_forms, visible_therapies
 from surveys.models import (
     Assignment,
+    Consent,
     DraftAnswer,
     Instrument,
     Opening,
@@ -160,7 +161,7 @@ def study_ratings(study_id: UUID, scale: str) -> QuerySet[Any, RatingRow]:
         response__assignment__study=study_id,
         scale=scale,
         mean__isnull=False,
-        **{f"{session}__number__isnull": False},
+        **{f"{session}__number__isnull": False, f"{session}__therapy__excluded_at": None},
     ).values(
         "scale",
         perspective=F("response__assignment__rater"),
@@ -241,9 +242,17 @@ def session_plan(therapy: Therapy, rater: str, instrument_code: str) -> SessionP
 
 
 def export_rows(study: Study) -> Iterator[Response]:
-    """Received forms of a study, therapist by therapist; scores come prefetched, 500 forms at a time."""
+    """Received forms of a study, therapist by therapist; scores come prefetched, 500 forms at a time.
+    Therapies that are left out of the research are not among them."""
+    consents = Consent.objects.filter(
+        patient=OuterRef("assignment__session__therapy__patient"),
+        text__version__study=study,
+        agreed=True,
+        at__lte=OuterRef("submitted_at"),
+    ).order_by("-at", "-pk")
     return (
-        Response.objects.filter(assignment__study=study)
+        Response.objects.filter(assignment__study=study, assignment__session__therapy__excluded_at=None)
+        .annotate(consent_version=Subquery(consents.values("text__version__number")[:1]))
         .select_related(
             "instrument",
             "assignment__therapist",
@@ -285,20 +294,22 @@ def study_instruments(study: Study) -> QuerySet[Instrument]:
 
 
 def with_counts(studies: QuerySet[Study]) -> QuerySet[Study]:
-    """Studies with the number of their therapies and of the forms received."""
-    received = Q(assignments__state__in=RECEIVED)
+    """Studies with the number of their therapies and of the forms received, without what is left out of the
+    research, and how many therapies that are."""
+    received = Q(assignments__state__in=RECEIVED, assignments__session__therapy__excluded_at=None)
     return studies.annotate(
-        n_therapies=Count("therapies", distinct=True),
+        n_therapies=Count("therapies", filter=Q(therapies__excluded_at=None), distinct=True),
+        n_left_out=Count("therapies", filter=Q(therapies__excluded_at__isnull=False), distinct=True),
         n_forms=Count("assignments", filter=received, distinct=True),
-        last_received=Max("assignments__response__submitted_at"),
+        last_received=Max("assignments__response__submitted_at", filter=received),
     ).order_by("code")
 
 
 def study_counts(study: Study) -> Sequence[Mapping[str, object]]:
-    """Forms asked for, received, and scored on every scale, by instrument and rater."""
+    """Forms asked for, received, and scored on every scale, by instrument and rater, as in the dataset."""
     unscored = Score.objects.filter(response__assignment=OuterRef("pk"), mean=None)
     return list(
-        Assignment.objects.filter(study=study)
+        Assignment.objects.filter(study=study, session__therapy__excluded_at=None)
         .values("instrument__code", "rater")
         .exclude(state=Assignment.State.WITHDRAWN)
         .annotate(
@@ -308,3 +319,8 @@ def study_counts(study: Study) -> Sequence[Mapping[str, object]]:
         )
         .order_by("instrument__code", "rater")
     )
+
+
+def n_left_out(study: Study) -> int:
+    """How many therapies are in no dataset and no model, by the will of their patients."""
+    return study.therapies.filter(excluded_at__isnull=False).count()

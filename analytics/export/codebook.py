@@ -31,6 +31,12 @@ FIXED = (
     Column("instrument", "form", "Code of the instrument", "text"),
     Column("instrument_version", "form", "Version of the instrument file", "text"),
     Column("language", "form", "Language of the wording", "language tag"),
+    Column(
+        "consent_version",
+        "form",
+        "Version of the study whose declaration the patient had agreed to when the form was received",
+        "whole number from 1; empty: no consent was asked for, or it was not given here",
+    ),
     Column("submitted_on", "form", "Day on which the form was received, clinic time", "YYYY-MM-DD"),
     Column("minutes", "form", "From opening to sending", "minutes"),
     Column("channel", "form", "How the form was reached", "link (patient), staff (after signing in)"),

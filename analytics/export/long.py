@@ -40,6 +40,7 @@ def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, ob
     therapist = session.therapy.therapist if session else assignment.therapist
     assert therapist is not None, "a form belongs to a session or to a therapist"
     is_patients = assignment.rater == Rater.PATIENT
+    consent: int | None = vars(response)["consent_version"]
     return {
         "study": study.code,
         "therapist": therapist.code,
@@ -51,6 +52,7 @@ def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, ob
         "instrument": response.instrument.code,
         "instrument_version": response.instrument.version,
         "language": response.instrument.language,
+        "consent_version": "" if consent is None else consent,
         "submitted_on": timezone.localdate(response.submitted_at).isoformat(),
         "minutes": round((response.submitted_at - response.started_at).total_seconds() / 60, 1),
         "channel": response.channel,

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from analytics.export.codebook import columns
 from analytics.export.composites import composite_columns
 from surveys.access import get_study_or_404, visible_studies
-from surveys.selectors import study_counts, study_instruments, with_counts
+from surveys.selectors import n_left_out, study_counts, study_instruments, with_counts
 
 
 def studies(request: HttpRequest) -> HttpResponse:
@@ -23,6 +23,7 @@ def codebook(request: HttpRequest, study_id: UUID) -> HttpResponse:
         "columns": columns(study),
         "composite_columns": composite_columns(),
         "counts": study_counts(study),
+        "n_left_out": n_left_out(study),
         "instruments": study_instruments(study),
     }
     return render(request, "analytics/codebook.html", context)
