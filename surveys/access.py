@@ -243,6 +243,11 @@ def get_opening_or_404(user: Actor, browser_secret: str, assignment_id: uuid.UUI
     return opening
 
 
+def is_own(opening: Opening) -> bool:
+    """Whether this browser sent the form; with a forwarded link others may have opened it, too."""
+    return opening.client_key == opening.assignment.response.client_key
+
+
 def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
     """A therapist's own form, to begin or to continue it."""
     assignment = visible_forms(user).select_related(*_FORM).filter(pk=assignment_id).first()

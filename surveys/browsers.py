@@ -3,17 +3,18 @@
 import base64
 import re
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from surveys.models import Opening
 from surveys.tokens import new_token
 
-COOKIE_AGE = timedelta(hours=72)
+LEAST_COOKIE_AGE = timedelta(hours=72)
 MAX_MISSES = 30
 MISSES_WINDOW = 600
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -33,11 +34,12 @@ def new_browser_secret() -> str:
     return new_token()
 
 
-def keep_browser_secret(response: HttpResponseBase, secret: str) -> None:
+def keep_browser_secret(response: HttpResponseBase, secret: str, until: datetime) -> None:
+    """For as long as a form that was begun in this browser may still be sent."""
     response.set_cookie(
         _cookie_name(),
         secret,
-        max_age=COOKIE_AGE,
+        max_age=max(LEAST_COOKIE_AGE, until - timezone.now()),
         path="/",
         secure=settings.HTTPS,
         httponly=True,

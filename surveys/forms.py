@@ -5,7 +5,7 @@ names the field and repeats no value.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -27,7 +27,7 @@ MAX_FIELDS = 60
 _ITEM = re.compile(r"item_([1-9][0-9]{0,2})")
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
 _CSRF = "csrfmiddlewaretoken"
-_FIELDS = frozenset({_CSRF, "key", "version", "sharing", "send"})
+_FIELDS = frozenset({_CSRF, "key", "version", "sharing", "send", "language"})
 _KEPT_FIELD = re.compile(r"(item_[0-9]{1,3}|sharing|key|version|send)")
 _KEPT_VALUE = re.compile(r"[A-Za-z0-9.-]{1,40}")
 
@@ -42,28 +42,39 @@ class OutdatedForm(ValueError):
 
 @dataclass(frozen=True)
 class SentForm:
-    """One questionnaire as it was sent; `sharing` is None where nothing was chosen."""
+    """One questionnaire as it was sent, in the wording that was shown; `sharing` is None where nothing was
+    chosen, `language` that of the wording asked for instead."""
 
     key: UUID
+    instrument: Instrument
     answers: Mapping[int, int]
     sharing: str | None
     is_anyway: bool
+    language: str = ""
 
 
-def read_form(data: QueryDict, files: MultiValueDict[str, UploadedFile], instrument: Instrument) -> SentForm:
-    """A sent questionnaire; raises BadField or OutdatedForm."""
-    fields = _single_fields(data, files, len(instrument.form.items) + len(_FIELDS))
+def read_form(
+    data: QueryDict, files: MultiValueDict[str, UploadedFile], wordings: Sequence[Instrument]
+) -> SentForm:
+    """A questionnaire sent in one of the wordings it may be shown in; raises BadField or OutdatedForm."""
+    fields = _single_fields(data, files, len(wordings[0].form.items) + len(_FIELDS))
+    version, language = _uuid(fields, "version"), fields.get("language", "")
+    instrument = next((row for row in wordings if row.pk == version), None)
     # First, because a page of another version may hold items that this one does not have.
-    if _uuid(fields, "version") != instrument.pk:
+    if instrument is None:
         raise OutdatedForm("This page holds an older version of the form.")
+    if "language" in fields and language not in {row.language for row in wordings}:
+        raise BadField("The field language holds a language that the form does not have.")
     sharing = fields.get("sharing")
     if sharing is not None and sharing not in Sharing.values:
         raise BadField("The field sharing holds a choice that the form does not offer.")
     return SentForm(
         key=_uuid(fields, "key"),
+        instrument=instrument,
         answers=_answers(fields, instrument.form, _FIELDS),
         sharing=sharing,
         is_anyway=fields.get("send") == ANYWAY,
+        language=language,
     )
 
 

@@ -90,6 +90,24 @@ def form_progress(opening: Opening) -> FormProgress:
     )
 
 
+def form_wordings(assignment: Assignment) -> list[Instrument]:
+    """The languages in which a form can be shown: its questionnaire in the same version and from the same
+    hand, so that a clinic's licensed wording is never mixed with another."""
+    own = assignment.instrument
+    rows = Instrument.objects.filter(
+        clinic=own.clinic_id, code=own.code, version=own.version, rater=own.rater
+    )
+    return list(rows.order_by("language"))
+
+
+def last_closing(browser_hash: str) -> datetime:
+    """When the last of the forms closes that were begun in a browser, with at least one begun."""
+    closing: datetime = Opening.objects.filter(browser_hash=browser_hash).aggregate(
+        at=Max("assignment__closes_at")
+    )["at"]
+    return closing
+
+
 def logged_sessions(therapy: Therapy) -> QuerySet[Session]:
     """The session log, the latest on top, each session with the forms asked for it."""
     forms = Assignment.objects.select_related("instrument").order_by("-rater", "instrument__code")

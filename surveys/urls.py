@@ -1,9 +1,9 @@
 from django.urls import path
 
-from surveys.views import offline, respond, therapist
+from surveys.views import link, offline, respond, therapist
 
 urlpatterns = [
-    path("r/<str:token>/", respond.link, name="link"),
+    path("r/<str:token>/", link.link, name="link"),
     path("f/offline/", offline.page, name="form-offline"),
     path("f/worker.js", offline.worker, name="form-worker"),
     path("f/<uuid:assignment_id>/", respond.form, name="form"),

@@ -14,7 +14,9 @@ from surveys import audit, jobs, scoring
 from surveys.access import Actor, LinkState, form_state
 from surveys.models import (
     Assignment,
+    Channel,
     DraftAnswer,
+    Instrument,
     Opening,
     Rater,
     Response,
@@ -57,9 +59,16 @@ class Paradata:
 
 @transaction.atomic
 def form_open(
-    *, assignment_id: uuid.UUID, browser_hash: str, device: str, at: datetime | None = None
+    *,
+    assignment_id: uuid.UUID,
+    browser_hash: str,
+    device: str,
+    language: str = "",
+    channel: str = Channel.LINK,
+    at: datetime | None = None,
 ) -> Opening:
-    """Begins the form in a browser, or finds what that browser began; raises FormClosed."""
+    """Begins the form in a browser, or finds what that browser began; in the language, where one is given.
+    Raises FormClosed."""
     now = at or timezone.now()
     assignment = Assignment.objects.select_for_update().get(pk=assignment_id)
     is_known = Opening.objects.filter(assignment=assignment, browser_hash=browser_hash).exists()
@@ -69,21 +78,30 @@ def form_open(
     if assignment.state == Assignment.State.DUE:
         assignment.state = Assignment.State.OPENED
         assignment.save(update_fields=["state"])
-    opening, _ = Opening.objects.get_or_create(
-        assignment=assignment, browser_hash=browser_hash, defaults={"device": device, "opened_at": now}
+    opening, is_new = Opening.objects.get_or_create(
+        assignment=assignment,
+        browser_hash=browser_hash,
+        defaults={"device": device, "opened_at": now, "channel": channel, "language": language},
     )
+    if language and not is_new and opening.language != language:
+        opening.language = language
+        opening.save(update_fields=["language"])
     return opening
 
 
 @transaction.atomic
-def drafts_save(*, opening: Opening, answers: Mapping[int, int], sharing: str | None = None) -> None:
-    """Keeps answers of an open form, and the sharing choice where one is given; raises FormClosed when the
-    form is no longer open."""
+def drafts_save(
+    *, opening: Opening, answers: Mapping[int, int], sharing: str | None = None, language: str = ""
+) -> None:
+    """Keeps answers of an open form, and sharing choice and language where they are given; raises FormClosed
+    when the form is no longer open."""
     assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
     if form_state(assignment, timezone.now()) is not LinkState.OPEN:
         raise FormClosed("This form can no longer be changed.")
-    if sharing is not None:
-        Opening.objects.filter(pk=opening.pk).update(sharing=sharing)
+    chosen = {"sharing": sharing, "language": language or None}
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    if changes:
+        Opening.objects.filter(pk=opening.pk).update(**changes)
     DraftAnswer.objects.bulk_create(
         [
             DraftAnswer(
@@ -113,14 +131,16 @@ def response_submit(
     sharing: str,
     client_key: uuid.UUID,
     paradata: Paradata,
+    instrument: Instrument | None = None,
     actor: Actor | None = None,
     at: datetime | None = None,
 ) -> Response:
     """Stores one form, once: response, scores, audit row and refit request commit together.
 
     `answers` are those of this page; items answered on another device are added from the drafts, what
-    is left is stored as skipped. The same key with the same answers returns the first response; raises
-    AlreadyReceived, DifferentAnswers, FormClosed or WrongKey.
+    is left is stored as skipped. `instrument` is the wording that was shown, where not that of the plan.
+    The same key with the same answers returns the first response; raises AlreadyReceived, DifferentAnswers,
+    FormClosed or WrongKey.
     """
     now = at or timezone.now()
     assignment = (
@@ -141,6 +161,8 @@ def response_submit(
         item.number: answers.get(item.number, kept.get(item.number, scoring.SKIPPED)) for item in form.items
     }
     response = response_row(opening, assignment, complete, sharing, paradata, now)
+    response.instrument = instrument or assignment.instrument
+    response.language = response.instrument.language
     response.save(force_insert=True)
     Score.objects.bulk_create(score_rows(response, form, complete))
     assignment.state = state_after(complete)
@@ -178,6 +200,7 @@ def response_row(
     return Response(
         assignment=assignment,
         instrument=assignment.instrument,
+        language=assignment.instrument.language,
         answers={str(item): value for item, value in answers.items()},
         client_key=opening.client_key,
         device=paradata.device,

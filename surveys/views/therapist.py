@@ -13,7 +13,7 @@ from surveys.models import Role
 from surveys.selectors import caseload, logged_sessions, supervised_progress, todo_forms
 from surveys.services.responses import FormClosed, form_open
 from surveys.services.sessions import SessionExists, session_close
-from surveys.views.respond import NOTICES, notice_page, see_other
+from surveys.views.notices import NOTICES, notice_page, see_other
 
 
 def home(request: HttpRequest) -> HttpResponse:

@@ -1,8 +1,8 @@
-{% load i18n static %}{% get_current_language as LANGUAGE_CODE %}{% url 'form-offline' as page %}// In place of a form page that cannot be loaded, shows a page that says so and comes back by itself.
+{% load static %}{% url 'form-offline' as page %}// In place of a form page that cannot be loaded, shows a page that says so and comes back by itself.
 // It keeps that one page and its files; forms and what is sent never pass through any store.
 "use strict";
 
-const PAGE = "{{ page }}";
+const PAGE = "{{ page }}?language={{ LANGUAGE_CODE }}";
 const FILES = [PAGE, "{% static 'css/base.css' %}", "{% static 'css/icon.svg' %}", "{% static 'surveys/seal.js' %}", "{% static 'surveys/offline.js' %}"];
 const STORE = "offline {{ version }} {{ LANGUAGE_CODE }}";
 const AWAY = [502, 503, 504];

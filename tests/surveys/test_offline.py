@@ -52,7 +52,7 @@ def test_the_worker_keeps_one_page_and_its_files(db: None) -> None:
     assert answer["Content-Type"] == "text/javascript"
     assert "worker-src 'self'" in answer["Content-Security-Policy"]
     script = answer.content.decode()
-    assert 'const PAGE = "/f/offline/"' in script
+    assert 'const PAGE = "/f/offline/?language=en-gb"' in script
     files = re.search(r"const FILES = \[PAGE, (.+)\];", script)[1]
     assert all(path.startswith('"/static/') for path in files.split(", "))
     page = Client().get("/f/offline/").content.decode()

@@ -84,6 +84,19 @@ def test_a_browser_keeps_its_secret_for_the_next_form(cast: Cast, patient_form: 
     assert client.get(f"/f/{later.pk}/").status_code == 200
 
 
+def test_the_secret_lives_as_long_as_the_last_form_that_was_begun_may_be_sent(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    Assignment.objects.filter(pk=patient_form.pk).update(closes_at=timezone.now() + timedelta(days=9))
+    client = started(patient_form)
+    assert client.cookies[COOKIE]["max-age"] == pytest.approx(10 * 86400, abs=60)
+    later = factories.form_of(
+        factories.hold_session(cast.therapy, timezone.now() - timedelta(minutes=5)), "patient"
+    )
+    client.post(f"/r/{link_issue(assignment=later)}/")
+    assert client.cookies[COOKIE]["max-age"] == pytest.approx(10 * 86400, abs=60)
+
+
 def test_a_cookie_that_is_not_of_our_making_is_replaced(patient_form: Assignment) -> None:
     client = phone()
     client.cookies[COOKIE] = "chosen-by-somebody-else"
@@ -181,8 +194,11 @@ def test_open_items_bring_the_page_back_with_a_list_of_them(patient_form: Assign
     assert re.findall(r'href="#(\w+)"', page) == ["main", "item_11", "item_12"]
     assert 'id="item_11"' in page
     assert re.search(r'name="sharing" value="answers"[^>]*checked', page)
-    # The first is what the Enter key presses.
-    assert re.findall(r'name="send" value="(\w+)"', page) == ["send", "anyway", "send"]
+    assert re.findall(r'name="send" value="(\w+)"', page) == ["anyway", "send"]
+    # What the Enter key presses comes before, and is neither a language nor "Send anyway".
+    assert re.search(r"<button ([^>]*)>", page)[1] == (
+        'form="questionnaire" class="visually-hidden" tabindex="-1" aria-hidden="true"'
+    )
 
 
 def test_open_items_may_be_sent_anyway_and_count_as_skipped(patient_form: Assignment) -> None:

@@ -113,9 +113,9 @@
   };
 
   // What the server refuses for good it explains on a page of its own: let the browser go there.
-  const sendPlainly = () => {
+  const sendPlainly = (name, value) => {
     isLeaving = true;
-    const field = Object.assign(document.createElement("input"), { type: "hidden", name: "send", value: intent });
+    const field = Object.assign(document.createElement("input"), { type: "hidden", name, value });
     form.append(field);
     form.submit();
   };
@@ -131,7 +131,7 @@
       await (copy && sealed.forget(form.dataset.form).catch(() => {}));
       leave(there);
     } else if (isFinal(response)) {
-      sendPlainly();
+      sendPlainly("send", intent);
     } else {
       say("unsent", true);
       sending.again();
@@ -149,8 +149,20 @@
     saving.now();
   });
 
+  // The answers travel along; the same page comes back in the other language.
+  const speak = async (language) => {
+    const response = await post(form.action, [...new FormData(form), ["language", language]], 10);
+    if (response?.ok && response.redirected) leave(response.url);
+    else if (isFinal(response)) sendPlainly("language", language);
+    else saving.now();
+  };
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (event.submitter?.name === "language") {
+      speak(event.submitter.value);
+      return;
+    }
     intent = event.submitter?.value || "send";
     say("sending");
     seal();

@@ -1,0 +1,101 @@
+"""A patient's link: the start page, which changes nothing, and its button, which opens the form."""
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from surveys.access import (
+    SEND_GRACE,
+    Link,
+    LinkState,
+    browser_hash,
+    get_link,
+    get_opening_or_404,
+    is_own,
+)
+from surveys.browsers import (
+    browser_secret,
+    count_miss,
+    device_class,
+    keep_browser_secret,
+    new_browser_secret,
+)
+from surveys.models import Assignment, Opening
+from surveys.selectors import last_closing
+from surveys.services.responses import FormClosed, form_open
+from surveys.views.notices import NOTICES, TOO_MANY_MISSES, about, notice_page, see_other
+from surveys.views.wording import wording_of
+
+
+def link(request: HttpRequest, token: str) -> HttpResponse:
+    """The start page; only its button (POST) opens the form, so that mail scanners change nothing."""
+    found = get_link(token, timezone.now())
+    if found.assignment is None:
+        return _unknown(request)
+    if found.state is not LinkState.OPEN:
+        return _over(request, found, found.assignment)
+    if request.method == "POST":
+        return _start(request, found.assignment)
+    return render(request, "surveys/start.html", _start_page(request, found.assignment))
+
+
+def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
+    secret = browser_secret(request) or new_browser_secret()
+    wish = request.POST.get("language", "")
+    wording = wording_of(assignment, _opening_here(request, assignment), wish)
+    own_hash = browser_hash(AnonymousUser(), secret)
+    try:
+        form_open(
+            assignment_id=assignment.pk,
+            browser_hash=own_hash,
+            device=device_class(request),
+            language=wording.instrument.language,
+        )
+    except FormClosed:
+        return notice_page(request, NOTICES[LinkState.EXPIRED], assignment)
+    response = see_other("form", assignment.pk)
+    keep_browser_secret(response, secret, until=last_closing(own_hash) + SEND_GRACE)
+    return response
+
+
+def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
+    """A link that is still open after the closing time leads to a form that was begun before it."""
+    is_late = timezone.now() > assignment.closes_at
+    opening = _opening_here(request, assignment)
+    wording = wording_of(assignment, opening, request.GET.get("language", ""))
+    return {
+        **about(assignment),
+        "wording": wording,
+        "questionnaire": wording.instrument.form,
+        "minutes": max(1, round(len(wording.instrument.form.items) / 4)),
+        "is_begun": opening is not None,
+        "is_late": is_late,
+        "open_until": assignment.closes_at + SEND_GRACE if is_late else assignment.closes_at,
+    }
+
+
+def _opening_here(request: HttpRequest, assignment: Assignment) -> Opening | None:
+    """What this browser began of a patient's form."""
+    try:
+        return get_opening_or_404(AnonymousUser(), browser_secret(request), assignment.pk)
+    except Http404:
+        return None
+
+
+def _unknown(request: HttpRequest) -> HttpResponse:
+    wait = count_miss(request)
+    response = notice_page(request, TOO_MANY_MISSES if wait else NOTICES[LinkState.UNKNOWN], None)
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def _over(request: HttpRequest, found: Link, assignment: Assignment) -> HttpResponse:
+    """A link holder learns the day of receipt; the code is for the browser that sent the form."""
+    context: dict[str, object] = {}
+    opening = _opening_here(request, assignment)
+    wording_of(assignment, opening)
+    if found.state is LinkState.RECEIVED:
+        context = {"received": assignment.response, "is_own": opening is not None and is_own(opening)}
+    return notice_page(request, NOTICES[found.state], assignment, **context)
