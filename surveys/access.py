@@ -243,7 +243,7 @@ def get_opening_or_404(user: Actor, browser_secret: str, assignment_id: uuid.UUI
     return opening
 
 
-def is_own(opening: Opening) -> bool:
+def has_sent(opening: Opening) -> bool:
     """Whether this browser sent the form; with a forwarded link others may have opened it, too."""
     return opening.client_key == opening.assignment.response.client_key
 

@@ -12,7 +12,7 @@ from surveys.access import (
     browser_hash,
     get_link,
     get_opening_or_404,
-    is_own,
+    has_sent,
 )
 from surveys.browsers import (
     browser_secret,
@@ -97,5 +97,5 @@ def _over(request: HttpRequest, found: Link, assignment: Assignment) -> HttpResp
     opening = _opening_here(request, assignment)
     wording_of(assignment, opening)
     if found.state is LinkState.RECEIVED:
-        context = {"received": assignment.response, "is_own": opening is not None and is_own(opening)}
+        context = {"received": assignment.response, "is_own": opening is not None and has_sent(opening)}
     return notice_page(request, NOTICES[found.state], assignment, **context)

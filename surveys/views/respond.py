@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from surveys.access import LinkState, form_state, get_opening_or_404, is_own
+from surveys.access import LinkState, form_state, get_opening_or_404, has_sent
 from surveys.browsers import browser_secret, device_class, seal_key
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
 from surveys.models import Assignment, Channel, Opening, Rater, Sharing, StudyVersion
@@ -119,7 +119,7 @@ def receipt(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     if form_state(assignment, timezone.now()) is not LinkState.RECEIVED:
         return see_other("form", assignment_id)
     wording = wording_of(assignment, opening)
-    if not is_own(opening):
+    if not has_sent(opening):
         return notice_page(request, NOTICES[LinkState.RECEIVED], assignment, received=assignment.response)
     context = {
         **about(assignment),
@@ -145,7 +145,7 @@ def _refused(request: HttpRequest, opening: Opening, error: Exception) -> HttpRe
     if isinstance(error, BadField | OutdatedForm):
         context["reason"] = str(error)
     if isinstance(error, AlreadyReceived | DifferentAnswers):
-        context = {"received": opening.assignment.response, "is_own": is_own(opening)}
+        context = {"received": opening.assignment.response, "is_own": has_sent(opening)}
     return notice_page(request, NOTICES[type(error)], opening.assignment, **context)
 
 
