@@ -146,6 +146,12 @@ def _y(minimum: int, maximum: int, writing: Writing) -> dict[str, Any]:
         "axis": {
             "title": writing.in_picture(title % {"minimum": minimum, "maximum": maximum}),
             "orient": "right" if writing.is_rtl else "left",
+            # Above the scale and upright: on its side an arrow would point elsewhere.
+            "titleAngle": 0,
+            "titleAlign": "right" if writing.is_rtl else "left",
+            "titleAnchor": "end",
+            "titleX": 24 if writing.is_rtl else -24,
+            "titleY": -12,
             "values": list(range(minimum, maximum + 1)),
             "domain": False,
             "ticks": False,
