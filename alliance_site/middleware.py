@@ -117,6 +117,8 @@ class InputGate:
         if length == 0:
             return None
         if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            if request.path.startswith("/instruments/"):
+                return 415, _("A file of this size is no instrument file. Choose another one.")
             return 413, _("More was sent than this page accepts.")
         if not request.path.startswith("/api/") and request.content_type not in FORM_TYPES:
             return 415, _("This page accepts forms only.")

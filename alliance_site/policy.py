@@ -58,6 +58,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(THERAPIST, "therapy", "therapy-chart"),
     **_lines(SUPERVISOR, "supervisor-home"),
     **_lines(RESEARCHER, "study-list", "study-codebook"),
+    **_lines(CLINIC_ADMIN, "instrument-list", "instrument", "instrument-file"),
+    **_lines(CLINIC_ADMIN, "instrument-upload", "licences", methods=("GET", "POST")),
     **_lines(THERAPIST, "api-therapies", "api-therapy-trend"),
     **_lines(RESEARCHER, "api-studies", "api-study-ratings", "api-study-composites"),
 }

@@ -23,6 +23,7 @@ from surveys.models import (
     Assignment,
     Clinic,
     FormLink,
+    Instrument,
     Membership,
     Opening,
     Rater,
@@ -254,3 +255,29 @@ def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
     if assignment is None:
         raise Http404("No such form.")
     return assignment
+
+
+def administered_clinic(user: Actor) -> Clinic | None:
+    """The clinic that the user administers: of several, the one that was there first."""
+    return first_clinic(user, Role.CLINIC_ADMIN)
+
+
+def get_administered_clinic_or_404(user: Actor) -> Clinic:
+    clinic = administered_clinic(user)
+    if clinic is None:
+        raise Http404("No clinic to administer.")
+    return clinic
+
+
+def clinic_instruments(clinic: Clinic) -> QuerySet[Instrument]:
+    """Forms that a clinic may ask for: what ships with the product, and its own uploads."""
+    return Instrument.objects.filter(Q(clinic=None) | Q(clinic=clinic))
+
+
+def get_instrument_or_404(user: Actor, instrument_id: uuid.UUID) -> Instrument:
+    """A form that the user's clinic may ask for; another clinic's upload does not exist."""
+    clinic = get_administered_clinic_or_404(user)
+    instrument = clinic_instruments(clinic).filter(pk=instrument_id).first()
+    if instrument is None:
+        raise Http404("No such form.")
+    return instrument

@@ -5,6 +5,7 @@ One file describes one instrument for one rater in one language. The checked for
 database column and the upload pass the same checks.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,8 @@ RATERS = ("patient", "therapist")
 LEVELS = ("session", "trait")
 SCORING_VERSIONS = ("item-mean-1",)
 
-MAX_FILE_BYTES = 1_000_000
+# Below what a page may be sent (DATA_UPLOAD_MAX_MEMORY_SIZE); 200 items of 500 letters have room.
+MAX_FILE_BYTES = 200_000
 MAX_DOTS_PER_LINE = 40
 MAX_OPTIONS = 11
 MAX_SCALES = 50
@@ -146,16 +148,35 @@ class InstrumentFile:
             ],
         }
 
+    def to_toml(self) -> str:
+        """The file again: a start for a clinic that writes its licensed wording into it."""
+        rows = self.to_definition()
+        lines = []
+        for key, value in rows.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                tables = (
+                    ", ".join(f"{name} = {_toml(entry)}" for name, entry in row.items()) for row in value
+                )
+                lines.append(f"{key} = [\n" + "".join(f"  {{ {table} }},\n" for table in tables) + "]")
+            else:
+                lines.append(f"{key} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
     @classmethod
     def from_definition(cls, definition: Mapping[str, object]) -> "InstrumentFile":
         """The form of a stored definition; faults raise `InstrumentFileError`."""
         return _build(definition)
 
 
+def _toml(value: object) -> str:
+    # Texts, numbers, flags and lists of numbers are written alike in JSON and TOML.
+    return json.dumps(value, ensure_ascii=False)
+
+
 def parse(data: bytes) -> InstrumentFile:
     """The form in an uploaded file; faults raise `InstrumentFileError` with every problem."""
     if len(data) > MAX_FILE_BYTES:
-        raise UnreadableFileError(["The file is larger than 1 MB."])
+        raise UnreadableFileError([f"The file is larger than {MAX_FILE_BYTES // 1000} kB."])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

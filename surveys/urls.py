@@ -1,6 +1,6 @@
 from django.urls import path
 
-from surveys.views import link, offline, respond, therapist
+from surveys.views import instruments, link, offline, respond, therapist
 
 urlpatterns = [
     path("r/<str:token>/", link.link, name="link"),
@@ -15,4 +15,9 @@ urlpatterns = [
     path("supervision/", therapist.supervision, name="supervisor-home"),
     path("forms/<uuid:assignment_id>/start/", therapist.form_start, name="own-form-start"),
     path("therapies/<uuid:therapy_id>/sessions/", therapist.session_log, name="session-log"),
+    path("instruments/", instruments.instrument_list, name="instrument-list"),
+    path("instruments/upload/", instruments.upload, name="instrument-upload"),
+    path("instruments/<uuid:instrument_id>/", instruments.instrument, name="instrument"),
+    path("instruments/<uuid:instrument_id>/file/", instruments.instrument_file, name="instrument-file"),
+    path("licences/", instruments.licences, name="licences"),
 ]

@@ -7,10 +7,11 @@ import pytest
 from django.db import DatabaseError, transaction
 
 from surveys import packs, scoring
-from surveys.models import Instrument, Score
-from surveys.packs import InstrumentFile, InstrumentFileError, Item, built_in
+from surveys.access import clinic_instruments
+from surveys.models import AuditEvent, Instrument, Score
+from surveys.packs import InstrumentFile, InstrumentFileError, Item, Scale, built_in
 from surveys.services.assignments import trait_form_assign
-from surveys.services.instruments import built_in_load, instrument_load
+from surveys.services.instruments import built_in_load, instrument_check, instrument_upload
 from tests import factories
 from tests.conftest import Cast
 
@@ -22,29 +23,66 @@ def shipped(code: str, rater: str, language: str = "en") -> InstrumentFile:
     return next(form for form in built_in() if (form.code, form.rater, form.language) == names)
 
 
+def upload(cast: Cast, form: InstrumentFile) -> Instrument:
+    return instrument_upload(clinic=cast.clinic, actor=cast.clinic_admin, form=form)
+
+
 def test_loading_again_adds_nothing() -> None:
     first = {row.pk for row in built_in_load()}
     assert {row.pk for row in built_in_load()} == first
     assert Instrument.objects.count() == len(built_in()) == len(first)
 
 
-def test_another_content_under_a_loaded_version_is_refused_and_the_row_stays() -> None:
+def test_another_content_under_a_loaded_version_is_refused_and_the_row_stays(cast: Cast) -> None:
     built_in_load()
     form = shipped("wai-b3", "patient")
     items = (Item(1, "Other words", False), *form.items[1:])
     with pytest.raises(InstrumentFileError, match="Give the changed file a new version"):
-        instrument_load(form=replace(form, items=items))
+        upload(cast, replace(form, items=items))
     assert Instrument.objects.get(code="wai-b3", rater="patient", language="en").form == form
-    others = ["de", "nb", "ar"]
-    assert instrument_load(form=replace(form, items=items, version="demo-2")).form.items == items
-    assert Instrument.objects.filter(code="wai-b3", language__in=others, version="demo-2").count() == 0
+    assert upload(cast, replace(form, items=items, version="demo-2")).form.items == items
 
 
-def test_a_translation_of_another_form_is_refused_with_every_difference() -> None:
+def test_an_upload_belongs_to_its_clinic_and_the_same_file_again_is_the_same_row(cast: Cast) -> None:
+    own = replace(shipped("wai-s", "patient"), version="2026", demonstration=False)
+    row = upload(cast, own)
+    assert (row.clinic, row.form) == (cast.clinic, own)
+    assert upload(cast, own) == row
+    assert AuditEvent.objects.filter(act="instrument.upload", clinic=cast.clinic).count() == 1
+    assert row in clinic_instruments(cast.clinic)
+    assert row not in clinic_instruments(cast.stranger_study.clinic)
+    # Two clinics may use the same version number for different words.
+    items = (Item(1, "Other words", False), *own.items[1:])
+    stranger = instrument_upload(
+        clinic=cast.stranger_study.clinic, actor=cast.stranger, form=replace(own, items=items)
+    )
+    assert stranger.form.items != row.form.items
+
+
+def test_a_shipped_file_sent_back_is_not_stored_twice(cast: Cast) -> None:
+    row = upload(cast, shipped("wai-s", "patient"))
+    assert row.clinic is None
+    assert Instrument.objects.filter(clinic=cast.clinic).count() == 0
+
+
+def test_checking_a_file_stores_nothing(cast: Cast) -> None:
+    n_before = Instrument.objects.count()
+    instrument_check(clinic=cast.clinic, form=replace(shipped("wai-s", "patient"), version="2026"))
+    assert Instrument.objects.count() == n_before
+
+
+def test_an_upload_does_not_stand_in_the_way_of_what_a_later_release_ships(cast: Cast) -> None:
+    own = replace(shipped("wai-36", "patient"), version="demo-9")
+    Instrument.objects.filter(clinic=None, code="wai-36").delete()
+    upload(cast, replace(own, items=own.items[:12], scales=(Scale("x", "X", (1,), 1.0, False),)))
+    assert {row.clinic_id for row in built_in_load()} == {None}
+
+
+def test_a_translation_of_another_form_is_refused_with_every_difference(cast: Cast) -> None:
     built_in_load()
     french = replace(shipped("wai-s", "patient"), language="fr", level="trait", demonstration=False)
     with pytest.raises(InstrumentFileError) as caught:
-        instrument_load(form=french)
+        upload(cast, french)
     # One sentence for each of the four languages that are there.
     assert sum(sentence.startswith("Level: ") for sentence in caught.value.problems) == 4
     assert sum(sentence.startswith("Demonstration: ") for sentence in caught.value.problems) == 4
@@ -67,7 +105,7 @@ def test_stored_scores_keep_the_rule_that_made_them(cast: Cast, monkeypatch: pyt
     monkeypatch.setitem(scoring.RULES, "item-median-1", median)
     monkeypatch.setattr(packs, "SCORING_VERSIONS", ("item-mean-1", "item-median-1"))
     form = shipped("dpccq-coping", "therapist")
-    newer = instrument_load(form=replace(form, version="demo-2", scoring_version="item-median-1"))
+    newer = upload(cast, replace(form, version="demo-2", scoring_version="item-median-1"))
     new = trait_form_assign(
         therapist=cast.therapy.therapist, study=cast.study, instrument=newer, period="2025"
     )
