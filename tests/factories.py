@@ -10,6 +10,7 @@ from surveys.access import browser_hash
 from surveys.models import (
     Assignment,
     Clinic,
+    ConsentText,
     Instrument,
     Membership,
     Opening,
@@ -87,6 +88,25 @@ def replan(
         PlanLine.objects.create(version=version, **line)
     activate(version, old.active_from + timedelta(seconds=1))
     del study.current
+
+
+def ask_consent(
+    study: Study, declaration: str = "My answers may be used.", information: str = "Who asks, and why."
+) -> ConsentText:
+    """A new version in force, with the plan as it was, that tells patients this and asks them to agree; as if
+    open forms had been asked for under it."""
+    old = study.current
+    version = StudyVersion.objects.create(study=study, number=old.number + 1, visibility=old.visibility)
+    for line in old.lines.all():
+        line.pk, line.version = None, version
+        line.save()
+    text = ConsentText.objects.create(
+        version=version, language="en", information=information, declaration=declaration
+    )
+    activate(version, old.active_from + timedelta(seconds=1))
+    study.assignments.filter(response=None).update(version=version)
+    del study.current
+    return text
 
 
 def set_visibility(study: Study, visibility: str) -> None:
