@@ -281,3 +281,15 @@ def get_instrument_or_404(user: Actor, instrument_id: uuid.UUID) -> Instrument:
     if instrument is None:
         raise Http404("No such form.")
     return instrument
+
+
+def administered_studies(user: Actor) -> QuerySet[Study]:
+    """Studies of the clinics that the user administers: their set-up and their progress, never a rating."""
+    return Study.objects.filter(clinic__in=_clinics(user, Role.CLINIC_ADMIN), test_of=None)
+
+
+def get_administered_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
+    study = administered_studies(user).select_related("clinic").filter(pk=study_id).first()
+    if study is None:
+        raise Http404("No such study.")
+    return study

@@ -1,8 +1,9 @@
-from django.urls import path
+from django.urls import include, path
 
 from surveys.views import instruments, link, offline, respond, therapist
 
 urlpatterns = [
+    path("clinic/", include("surveys.clinic_urls")),
     path("r/<str:token>/", link.link, name="link"),
     path("f/offline/", offline.page, name="form-offline"),
     path("f/worker.js", offline.worker, name="form-worker"),

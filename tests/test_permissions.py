@@ -61,6 +61,7 @@ def url_of(name: str, cast: Cast) -> str:
         "assignment_id": {"assignment_id": factories.form_of(session, "therapist").pk},
         "therapy_id": {"therapy_id": cast.therapy.pk},
         "study_id": {"study_id": cast.study.pk},
+        "slug": {"slug": "name"},
         "instrument_id": {"instrument_id": factories.instrument("wai-s", "patient").pk},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
@@ -120,7 +121,16 @@ OWN_PAGES = {
         "api-study-composites",
     ],
     "supervisor": ["supervisor-home"],
-    "clinic_admin": ["instrument-list", "instrument-upload", "instrument", "instrument-file", "licences"],
+    "clinic_admin": [
+        "instrument-list",
+        "instrument-upload",
+        "instrument",
+        "instrument-file",
+        "licences",
+        "setup-studies",
+        "setup-study-new",
+        "setup-study",
+    ],
 }
 
 
