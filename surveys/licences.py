@@ -59,7 +59,7 @@ def licence_register(clinic: Clinic, on: date) -> list[tuple[Licence, Standing]]
 def standing(instrument: Instrument, licences: Iterable[Licence], on: date) -> Standing:
     """`licences` are those of the clinic that count."""
     if instrument.form.demonstration:
-        return Standing("demonstration", _("Demonstration wording: for trying out, not for patients"))
+        return Standing("demonstration", _("Demonstration wording"))
     own = [row for row in licences if (row.code, row.language) == (instrument.code, instrument.language)]
     return period_standing([(row.valid_from, row.valid_until or date.max) for row in own], on)
 

@@ -45,7 +45,7 @@ CLINIC = "Demonstration Clinic"
 STUDY = "DEMO"
 SEED = 1891
 OUTCOME = "wai-s"
-TRAIT_FORMS = ("dpccq-difficulties", "dpccq-feelings-general")
+TRAIT_FORMS = ("dpccq-difficulties", "dpccq-feelings-general", "dpccq-coping", "dpccq-manner")
 # Wide enough that a demo which is started again after a week still has forms to fill.
 WINDOW_HOURS = {Rater.PATIENT: 28 * 24, Rater.THERAPIST: 42 * 24}
 MINUTES_PER_FORM = timedelta(minutes=4)

@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, TRAITS, Parameters, Size
+from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, PRACTICE, TRAITS, Parameters, Size
 from surveys.packs import RATERS, InstrumentFile
 from surveys.planning import CANCELLED, HELD, NO_SHOW
 from surveys.scoring import SKIPPED
@@ -116,6 +116,7 @@ def simulate(
     p = parameters or Parameters()
     rng = np.random.default_rng(seed)
     z = rng.multivariate_normal(np.zeros(len(TRAITS)), np.array(p.trait_correlations), size.n_therapists)
+    every_trait = np.column_stack([z, _practice(rng, p, z)])
     plan = _plan(rng, p, size)
     eta = _latent(rng, p, z, plan.therapist)
     answers = [_answers(rng, p, rater, forms[rater], eta[:, index]) for index, rater in enumerate(RATERS)]
@@ -127,10 +128,10 @@ def simulate(
     logs = _logs(rng, p, plan, dropout, today)
     _leave_newest_open(plan, logs, given)
     courses = _courses(rng, p, plan, logs, forms, answers, given, dropout)
-    traits = [_trait_answers(rng, p, form, z) for form in trait_forms]
+    traits = [_trait_answers(rng, p, form, every_trait) for form in trait_forms]
     return tuple(
         Practitioner(
-            traits=dict(zip(TRAITS, z[j].tolist(), strict=True)),
+            traits=dict(zip((*TRAITS, *PRACTICE), every_trait[j].tolist(), strict=True)),
             trait_answers={
                 form.code: rows[j] for form, rows in zip(trait_forms, traits, strict=True) if rows[j]
             },
@@ -138,6 +139,14 @@ def simulate(
         )
         for j in range(size.n_therapists)
     )
+
+
+def _practice(rng: np.random.Generator, p: Parameters, z: Floats) -> Floats:
+    """Standardised coping and manner, correlated with flow; drawn apart, so that the ratings of a seed do not
+    depend on how many such scales there are."""
+    rho = np.array(p.practice_flow)
+    own = rng.spawn(1)[0].standard_normal((len(z), len(rho)))
+    return z[:, [TRAITS.index("flow")]] * rho + own * np.sqrt(1 - rho**2)
 
 
 def _plan(rng: np.random.Generator, p: Parameters, size: Size) -> _Plan:
@@ -309,10 +318,11 @@ def _trait_answers(
     rng: np.random.Generator, p: Parameters, form: InstrumentFile, z: Floats
 ) -> list[dict[int, int]]:
     """One form about practice in general per therapist; empty where it was never filled."""
-    by_item = {number: TRAITS.index(scale.code) for scale in form.scales for number in scale.items}
+    names, traits = (*TRAITS, *PRACTICE), (*p.traits, *p.practice)
+    by_item = {number: names.index(scale.code) for scale in form.scales for number in scale.items}
     columns = [by_item[item.number] for item in form.items]
-    mean = np.array([p.traits[k].mean for k in columns])
-    sd = np.array([p.traits[k].sd for k in columns])
+    mean = np.array([traits[k].mean for k in columns])
+    sd = np.array([traits[k].sd for k in columns])
     noise = rng.normal(0, p.trait_noise * (form.maximum - form.minimum), (len(z), len(columns)))
     values = np.clip(np.rint(mean + sd * z[:, columns] + noise), form.minimum, form.maximum).astype(np.int64)
     missing = rng.random(len(z)) < p.trait_missing

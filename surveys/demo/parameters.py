@@ -17,6 +17,17 @@ from surveys.packs import RATERS
 OCCASIONS = (3, 12, 20, 40)
 EVERY_SESSION = "every"
 TRAITS = ("self_doubt", "frustrating_case", "negative_reaction", "flow", "anxiety", "boredom")
+# Scales of the forms about coping and manner. No rating depends on them beyond their share in flow.
+PRACTICE = (
+    "constructive_coping",
+    "avoidant_coping",
+    "affirming",
+    "directive",
+    "reserved",
+    "accommodating",
+    "invested",
+    "efficacious",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class Parameters:
 
     traits               P where effects are zero; S for who is affected by what; O for all sizes
     trait_correlations   O, signs as published: difficulties and anxiety go together, flow against them
+    practice             O; in the order of PRACTICE, as is practice_flow, the correlation of each with flow
     perspectives         P for means, spread and therapist-level share; O for growth and noise.
                          (intercept, slope) SDs: of therapists beyond their traits, and of therapies
     rater_correlation    of the two raters' effects: therapists, therapies, one session. O, chosen so
@@ -101,6 +113,17 @@ class Parameters:
         (0.45, 0.25, 0.25, -0.20, 1.00, 0.20),
         (0.15, 0.20, 0.30, -0.35, 0.20, 1.00),
     )
+    practice: tuple[Trait, ...] = (
+        Trait(3.2, 0.60),
+        Trait(1.4, 0.60),
+        Trait(2.2, 0.40),
+        Trait(1.3, 0.45),
+        Trait(0.9, 0.45),
+        Trait(1.2, 0.45),
+        Trait(2.1, 0.40),
+        Trait(1.8, 0.40),
+    )
+    practice_flow: tuple[float, ...] = (0.3, -0.3, 0.3, 0.0, -0.2, 0.1, 0.4, 0.4)
     perspectives: tuple[Perspective, Perspective] = (
         Perspective(5.55, 0.15, (0.10, 0.03), (0.68, 0.12), 0.45, 0.25, 0.80, 0.12, 14.0),
         Perspective(5.00, 0.08, (0.28, 0.04), (0.45, 0.09), 0.38, 0.25, 0.60, 0.08, 5.0),
@@ -123,3 +146,5 @@ class Parameters:
     def __post_init__(self) -> None:
         if len(self.perspectives) != len(RATERS) or len(self.traits) != len(TRAITS):
             raise ValueError("One perspective per rater and one entry per trait are needed.")
+        if not len(self.practice) == len(self.practice_flow) == len(PRACTICE):
+            raise ValueError("One entry per scale of the forms about coping and manner is needed.")

@@ -10,13 +10,16 @@ import pytest
 
 from surveys.demo.build import SEED
 from surveys.demo.cohort import SHOWCASE, Form, Practitioner, simulate
-from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, TRAITS, Parameters, Size
+from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, PRACTICE, SIZES, TRAITS, Parameters, Size
 from surveys.packs import RATERS, InstrumentFile, built_in
 from surveys.scoring import SKIPPED, score
 
 FILES = {(form.code, form.rater): form for form in built_in() if form.language == "en"}
 FORMS = {rater: FILES["wai-s", rater] for rater in RATERS}
-TRAIT_FORMS = [FILES["dpccq-difficulties", "therapist"], FILES["dpccq-feelings-general", "therapist"]]
+TRAIT_FORMS = [
+    FILES[code, "therapist"]
+    for code in ("dpccq-difficulties", "dpccq-feelings-general", "dpccq-coping", "dpccq-manner")
+]
 MONDAY = date(2026, 11, 23)
 TINY = Size(n_therapists=3, n_patients=24)
 
@@ -177,6 +180,17 @@ def test_trait_answers_follow_the_traits(study_cohort: tuple[Practitioner, ...])
                 for p in given
             ]
             assert np.corrcoef(means, [p.traits[scale.code] for p in given])[0, 1] > 0.75
+
+
+def test_no_rating_of_a_seed_depends_on_coping_and_manner() -> None:
+    """They are drawn apart, so that the shown seed keeps its pattern."""
+    whole = cohort_of(5, TINY)
+    fewer = simulate(TINY, FORMS, TRAIT_FORMS[:2], seed=5, today=MONDAY)
+    other = Parameters(practice_flow=(0.0,) * len(PRACTICE))
+    apart = simulate(TINY, FORMS, TRAIT_FORMS, seed=5, today=MONDAY, parameters=other)
+    for one, two, three in zip(whole, fewer, apart, strict=True):
+        assert one.courses == two.courses == three.courses
+        assert set(two.trait_answers) <= {form.code for form in TRAIT_FORMS[:2]}
 
 
 def test_dropout_follows_low_ratings() -> None:
