@@ -47,6 +47,11 @@ class LeaseLost(Exception):
     """Another worker has taken the job since; nothing may be written."""
 
 
+class TryAgain(Exception):
+    """What a handler raises where something outside this site is not ready; its words are kept, so they
+    hold nothing about a person."""
+
+
 @dataclass(frozen=True)
 class Claim:
     id: int
@@ -148,7 +153,7 @@ def _given_up(kind: str, scope: str) -> None:
         give_up(scope)
 
 
-def _put_back(job: Claim, error: Exception) -> None:
+def _put_back(job: Claim, error: str) -> None:
     """After an error: due again a little later, or failed for good. A newer request for the same
     scope that is already waiting takes its place."""
     with transaction.atomic(), connection.cursor() as cursor:
@@ -164,7 +169,7 @@ def _put_back(job: Claim, error: Exception) -> None:
             RETURNING state
             """,
             [
-                type(error).__name__,
+                error,
                 (_kinds[job.kind].retry_after * job.attempts).total_seconds(),
                 MAX_ATTEMPTS,
                 job.id,
@@ -188,10 +193,13 @@ def run_due(seconds: float = 5) -> int:
             log.warning(
                 "job %s (%s) was taken over by another worker; its result is dropped", job.id, job.kind
             )
+        except TryAgain as error:
+            log.warning("job %s (%s) did not succeed, attempt %s: %s", job.id, job.kind, job.attempts, error)
+            _put_back(job, str(error))
         except Exception as error:
             # The row keeps what happened, and the log the traceback; the other jobs go on.
             log.exception("job %s (%s) failed, attempt %s", job.id, job.kind, job.attempts)
-            _put_back(job, error)
+            _put_back(job, type(error).__name__)
     return done
 
 

@@ -113,6 +113,11 @@ class InstrumentFile:
         return f"{self.code} ({self.rater}, {self.language}, {self.version})"
 
     @property
+    def minutes(self) -> int:
+        """About how long it takes to fill in."""
+        return max(1, round(len(self.items) / 4))
+
+    @property
     def minimum(self) -> int:
         return self.options[0].value
 

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from surveys import jobs
 from surveys.services.assignments import therapy_sync, trait_forms_assign
+from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message_send
 
 
 def _sync(scope: str) -> jobs.Write:
@@ -16,6 +17,7 @@ def _sync(scope: str) -> jobs.Write:
 
 
 jobs.register("forms", _sync)
+jobs.register(JOB, message_send, retry_after=RETRY_AFTER, give_up=message_give_up)
 
 
 @shared_task(name="surveys.tasks.run_due_jobs", soft_time_limit=50, time_limit=55)

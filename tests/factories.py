@@ -71,13 +71,20 @@ def activate(version: StudyVersion, active_from: datetime | None = None) -> None
 
 
 def replan(
-    study: Study, keep: Sequence[str] = ("patient", "therapist"), extra: Sequence[dict] = (), **fields: object
+    study: Study,
+    keep: Sequence[str] = ("patient", "therapist"),
+    extra: Sequence[dict] = (),
+    reminder_hours: Sequence[int] | None = None,
+    **fields: object,
 ) -> None:
     """A new version from before any session: the lines of the raters to keep, with these fields changed, and
     extra ones. What is in force is frozen."""
     old = study.current
     version = StudyVersion.objects.create(
-        study=study, number=old.number + 1, visibility=old.visibility, reminder_hours=old.reminder_hours
+        study=study,
+        number=old.number + 1,
+        visibility=old.visibility,
+        reminder_hours=old.reminder_hours if reminder_hours is None else list(reminder_hours),
     )
     for line in old.lines.filter(instrument__rater__in=keep):
         line.pk, line.version = None, version

@@ -24,6 +24,19 @@ class Message(models.Model):
         UNSURE = "unsure", _("Perhaps sent")
         NOT_NEEDED = "not_needed", _("No longer needed")
 
+    class Problem(models.TextChoices):
+        """Why it was not sent: what `error` holds, and never the words of a mail server with the address."""
+
+        NO_SITE = "no_site", _("The site does not know its own address. Ask the operator to set SITE_URL.")
+        NO_SERVER = "no_server", _("The mail server cannot be reached, or does not let this site in.")
+        ADDRESS = "address", _("The mail server does not accept the patient’s address. Please check it.")
+        REFUSED = "refused", _("The mail server does not accept the message.")
+        BROKEN = (
+            "broken",
+            _("An error kept it from being sent; the operator of the site finds it in the log."),
+        )
+        LOST = "lost", _("The connection broke, or the sending stopped, before the mail server had answered.")
+
     assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="messages")
     kind = models.CharField(max_length=12, choices=Kind)
     number = models.PositiveSmallIntegerField(help_text="1, 2, … of this kind for this form")
@@ -49,3 +62,8 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.number} for {self.assignment_id}: {self.state}"
+
+    @property
+    def problem(self) -> str:
+        """Why it was not sent, as a sentence; empty where nothing went wrong."""
+        return str(self.Problem(self.error).label) if self.error else ""

@@ -14,6 +14,7 @@ from surveys.models import Assignment, Instrument, PlanLine, Rater, Session, Stu
 from surveys.planning import DueForm, LoggedSession, due_forms, trait_period, version_at
 from surveys.selectors import RECEIVED, active_versions
 from surveys.selectors import version_at as version_row_at
+from surveys.services.messages import invitations_plan
 
 DUE, OPENED, WITHDRAWN = Assignment.State.DUE, Assignment.State.OPENED, Assignment.State.WITHDRAWN
 TRAIT_WINDOW = timedelta(days=60)
@@ -36,6 +37,7 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
        other's form went away. Only a session that turns out not to have been held loses them.
     3. A form that was missed stays missed when its occasion is caught up at a later session.
     4. A patient who wants to be asked no more is asked no more.
+    5. Patients who can be reached by e-mail are invited to what became due.
     """
     versions = active_versions(therapy.study).prefetch_related("lines__instrument")
     plan = {version.pure(): version for version in versions}
@@ -77,6 +79,7 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
     fields = ["state", "occasion", "opens_at", "closes_at", "version"]
     Assignment.objects.bulk_update({row.pk: row for row in (*withdrawn, *back, *changed)}.values(), fields)
     Assignment.objects.bulk_create(new)
+    invitations_plan(forms=[*new, *back, *changed])
     return FormChange(asked=[*new, *back], withdrawn=withdrawn)
 
 

@@ -68,7 +68,7 @@ def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, objec
         **about(assignment),
         "wording": wording,
         "questionnaire": wording.instrument.form,
-        "minutes": max(1, round(len(wording.instrument.form.items) / 4)),
+        "minutes": wording.instrument.form.minutes,
         "is_begun": opening is not None,
         "is_late": is_late,
         "open_until": assignment.closes_at + SEND_GRACE if is_late else assignment.closes_at,

@@ -177,6 +177,19 @@ def test_an_error_is_tried_again_later_and_the_other_jobs_go_on(monkeypatch: pyt
     assert given_up == ["bad"]
 
 
+def test_what_is_not_ready_is_tried_again_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(scope: str) -> jobs.Write:
+        raise jobs.TryAgain("the other side sleeps")
+
+    only(monkeypatch, handler)
+    jobs.request("note", "a")
+    jobs.run_due()
+    assert (Job.objects.get().state, Job.objects.get().error) == ("pending", "the other side sleeps")
+    assert "the other side sleeps" in caplog.text and "Traceback" not in caplog.text
+
+
 def test_a_result_that_cannot_be_written_leaves_the_job_open(ran: list[str]) -> None:
     def broken() -> None:
         with connection.cursor() as cursor:

@@ -3,6 +3,7 @@
 import uuid
 from argparse import ArgumentParser
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
@@ -15,10 +16,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("assignment_id", type=uuid.UUID)
-        parser.add_argument("--base-url", default="http://127.0.0.1:8000", help="the address of the site")
+        parser.add_argument("--base-url", default=settings.SITE_URL, help="instead of SITE_URL")
 
     def handle(self, *_args: object, assignment_id: uuid.UUID, base_url: str, **_options: object) -> None:
         assignment = Assignment.objects.filter(pk=assignment_id).first()
+        if not base_url:
+            raise CommandError("The site does not know its own address. Set SITE_URL, or name --base-url.")
         if assignment is None:
             raise CommandError(f"There is no form with the id {assignment_id}.")
         try:
