@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from surveys.access import roles
+from surveys.browsers import tablet_secret
 
 
 def site(request: HttpRequest) -> dict[str, object]:
@@ -13,6 +14,7 @@ def site(request: HttpRequest) -> dict[str, object]:
     return {
         "demo": settings.DEMO,
         "version": settings.VERSION,
+        "on_tablet": bool(tablet_secret(request)),
         # A request that was refused before the sign-in was read has no user.
         "roles": SimpleLazyObject(lambda: roles(getattr(request, "user", AnonymousUser()))),
     }

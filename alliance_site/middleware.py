@@ -8,10 +8,13 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONGEST_LIST
+
+from surveys.access import this_tablet
+from surveys.browsers import browser_secret, tablet_secret
 
 log = logging.getLogger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -89,6 +92,34 @@ class DatabaseAway:
         response = render(request, "away.html", {"is_patient_page": True}, status=503)
         response.headers["Retry-After"] = "10"
         return response
+
+
+class TabletMode:
+    """A browser that is a tablet of a clinic shows its lock page and the form that a start code opened, and
+    no other page; once the clinic has revoked it, only the page that says so."""
+
+    OWN = frozenset({"tablet-done", "tablet-leave", "set-language"})
+    # What a personal device keeps for later has no place on a tablet.
+    NEVER = frozenset({"form-offline", "form-worker"})
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *view: object) -> HttpResponse | None:
+        secret = tablet_secret(request)
+        route = request.resolver_match.view_name if request.resolver_match else ""
+        if not secret or route in ("tablet", "health"):
+            return None
+        is_form = route.startswith("form") and route not in self.NEVER and bool(browser_secret(request))
+        try:
+            is_open = (is_form or route in self.OWN) and this_tablet(secret) is not None
+        except (OperationalError, InterfaceError):
+            # The view needs the database as well, and keeps what was typed.
+            return None
+        return None if is_open else redirect("tablet")
 
 
 class InputGate:

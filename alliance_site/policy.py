@@ -26,6 +26,8 @@ CLINIC_ADMIN, RESEARCHER = Role.CLINIC_ADMIN.value, Role.RESEARCHER.value
 
 # A patient has no account: these routes are open, and the link or the browser's cookie is the key.
 LINK_HOLDER = ANYONE
+# Nor has who holds a tablet of the clinic: its cookie is the key.
+TABLET = ANYONE
 
 
 def _lines(
@@ -51,7 +53,13 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     ),
     **_lines(LINK_HOLDER, "link", methods=("GET", "POST")),
     **_lines(LINK_HOLDER, "form", "form-receipt", "form-offline", "form-worker"),
+    **_lines(LINK_HOLDER, "form-begin", methods=("GET", "POST")),
     **_lines(LINK_HOLDER, "form-answers", "form-restart", "form-send", methods=("POST",)),
+    **_lines(TABLET, "tablet", "tablet-leave", methods=("GET", "POST")),
+    **_lines(TABLET, "tablet-done"),
+    **_lines(CLINIC_ADMIN, "tablets", methods=("GET", "POST")),
+    **_lines(CLINIC_ADMIN, "tablet-revoke", methods=("POST",)),
+    **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "start-code", methods=("POST",)),
     **_lines(THERAPIST, "therapist-home"),
     **_lines(THERAPIST, "own-form-start", methods=("POST",)),
     **_lines(THERAPIST, "session-log", methods=("GET", "POST")),

@@ -34,6 +34,7 @@ from surveys.models import (
     Sharing,
     Study,
     StudyVersion,
+    Tablet,
     Therapist,
     Therapy,
     User,
@@ -62,6 +63,13 @@ def _clinics(user: Actor, role: Role) -> QuerySet[Clinic]:
 def first_clinic(user: Actor, role: Role) -> Clinic | None:
     """The clinic whose name stands over the pages of a role: of several, the one that was there first."""
     return _clinics(user, role).order_by("pk").first()
+
+
+def person(user: Actor) -> User:
+    """Who is signed in; nobody reaches a staff page otherwise."""
+    if not isinstance(user, User):
+        raise Http404("Nobody is signed in.")
+    return user
 
 
 def visible_therapies(user: Actor) -> QuerySet[Therapy]:
@@ -159,6 +167,41 @@ def visible_forms(user: Actor) -> QuerySet[Assignment]:
         | Q(therapist__user=user, therapist__clinic__in=clinics),
         rater=Rater.THERAPIST,
     )
+
+
+def visible_patient_forms(user: Actor) -> QuerySet[Assignment]:
+    """Patients' forms that the user may hand out (by link, start code or on paper): of the therapist's own
+    therapies, and of the whole clinic for its administrators. What was answered is behind other doors."""
+    return Assignment.objects.filter(
+        Q(session__therapy__in=visible_therapies(user))
+        | Q(study__clinic__in=_clinics(user, Role.CLINIC_ADMIN)),
+        rater=Rater.PATIENT,
+    )
+
+
+def get_patient_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
+    assignment = visible_patient_forms(user).select_related(*_FORM).filter(pk=assignment_id).first()
+    if assignment is None:
+        raise Http404("No such form.")
+    return assignment
+
+
+def visible_tablets(user: Actor) -> QuerySet[Tablet]:
+    """Tablets of the clinics that the user administers."""
+    return Tablet.objects.filter(clinic__in=_clinics(user, Role.CLINIC_ADMIN))
+
+
+def get_tablet_or_404(user: Actor, tablet_id: uuid.UUID) -> Tablet:
+    tablet = visible_tablets(user).filter(pk=tablet_id).first()
+    if tablet is None:
+        raise Http404("No such tablet.")
+    return tablet
+
+
+def this_tablet(secret: str) -> Tablet | None:
+    """The tablet that holds this secret, as long as the clinic keeps it as one."""
+    rows = Tablet.objects.select_related("clinic").filter(revoked_at=None)
+    return rows.filter(secret_hash=token_hash(secret)).first()
 
 
 def visible_studies(user: Actor) -> QuerySet[Study]:

@@ -1,4 +1,8 @@
-"""The browser behind a request: its secret, its kind, its address, and the wrong links it tried."""
+"""The browser behind a request: its secret, its kind, its address, and the wrong links it tried.
+
+A tablet of the clinic has a secret of its own for years, and for each start code a new one of the opening;
+the second is worth nothing without the first. Between two patients only the first stays.
+"""
 
 import base64
 import re
@@ -15,19 +19,45 @@ from surveys.models import Opening
 from surveys.tokens import new_token
 
 LEAST_COOKIE_AGE = timedelta(hours=72)
+# The longest that browsers grant; every visit of the lock page renews it.
+TABLET_AGE = timedelta(days=400)
+TABLET_FORM_AGE = timedelta(hours=2)
+RECEIPT_AGE = timedelta(minutes=2)
 MAX_MISSES = 30
 MISSES_WINDOW = 600
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def _cookie_name() -> str:
-    return "__Host-browser" if settings.HTTPS else "browser"
+def _name(kind: str) -> str:
+    return f"__Host-{kind}" if settings.HTTPS else kind
+
+
+def _secret(request: HttpRequest, kind: str) -> str:
+    secret = request.COOKIES.get(_name(kind), "")
+    return secret if _SECRET.fullmatch(secret) else ""
+
+
+def _keep(response: HttpResponseBase, kind: str, secret: str, age: timedelta) -> None:
+    response.set_cookie(
+        _name(kind),
+        secret,
+        max_age=age,
+        path="/",
+        secure=settings.HTTPS,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def browser_secret(request: HttpRequest) -> str:
-    """What this browser was given at its first start; empty where it has none of our making."""
-    secret = request.COOKIES.get(_cookie_name(), "")
-    return secret if _SECRET.fullmatch(secret) else ""
+    """What this browser was given when it began a form; empty where it has none of our making."""
+    own, tablet = _secret(request, "browser"), tablet_secret(request)
+    return bound(own, tablet) if own and tablet else own
+
+
+def bound(secret: str, tablet: str) -> str:
+    """The secret of an opening on a tablet, as it is good on that tablet only."""
+    return f"{secret} {tablet}"
 
 
 def new_browser_secret() -> str:
@@ -36,15 +66,50 @@ def new_browser_secret() -> str:
 
 def keep_browser_secret(response: HttpResponseBase, secret: str, until: datetime) -> None:
     """For as long as a form that was begun in this browser may still be sent."""
-    response.set_cookie(
-        _cookie_name(),
-        secret,
-        max_age=max(LEAST_COOKIE_AGE, until - timezone.now()),
-        path="/",
+    _keep(response, "browser", secret, max(LEAST_COOKIE_AGE, until - timezone.now()))
+
+
+def keep_opening_secret(response: HttpResponseBase, secret: str) -> None:
+    """On a tablet, for as long as somebody may sit over one form."""
+    _keep(response, "browser", secret, TABLET_FORM_AGE)
+
+
+def tablet_secret(request: HttpRequest) -> str:
+    """What makes this browser a tablet of a clinic; empty on every other device."""
+    return _secret(request, "tablet")
+
+
+def keep_tablet_secret(response: HttpResponseBase, secret: str) -> None:
+    _keep(response, "tablet", secret, TABLET_AGE)
+
+
+def forget_tablet(response: HttpResponseBase) -> None:
+    response.delete_cookie(_name("tablet"), samesite="Lax")
+
+
+def forget_patient(response: HttpResponseBase) -> None:
+    """Nothing of who used the browser last stays in its cookies."""
+    others = (settings.SESSION_COOKIE_NAME, settings.LANGUAGE_COOKIE_NAME)
+    for name in (_name("browser"), _name("receipt"), *others):
+        response.delete_cookie(name, samesite="Lax")
+
+
+def keep_receipt(response: HttpResponseBase, code: str, language: str) -> None:
+    """For the last page on a tablet, where the opening is closed already: the code, and its language."""
+    response.set_signed_cookie(
+        _name("receipt"),
+        f"{code} {language}",
+        max_age=RECEIPT_AGE,
         secure=settings.HTTPS,
         httponly=True,
         samesite="Lax",
     )
+
+
+def kept_receipt(request: HttpRequest) -> tuple[str, str]:
+    kept = request.get_signed_cookie(_name("receipt"), default="", max_age=RECEIPT_AGE) or ""
+    code, _, language = kept.partition(" ")
+    return code, language
 
 
 def seal_key(opening: Opening) -> str:

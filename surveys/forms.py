@@ -16,6 +16,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy as _
 
 from surveys.models import Instrument, Session, Sharing, Therapy
 from surveys.packs import InstrumentFile
@@ -136,6 +137,66 @@ def _uuid(fields: Mapping[str, str], name: str) -> UUID:
 
 def _shown(name: str) -> str:
     return f"The field {name}" if _NAME.fullmatch(name) else "A field with a name that no form uses"
+
+
+def _digits(text: str) -> str:
+    """Digits of any script, typed in groups or not, as 0 to 9; empty where there is anything else."""
+    joined = "".join(text.split())
+    return "".join(str(int(digit)) for digit in joined) if joined.isdecimal() else ""
+
+
+class StartCodeForm(forms.Form):
+    """The one field of the lock page."""
+
+    code = forms.CharField(
+        label=_("Start code"),
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"inputmode": "numeric", "autocomplete": "off", "class": "digits", "dir": "ltr"}
+        ),
+        error_messages={"required": _("Type the six digits of the start code.")},
+    )
+
+    def clean_code(self) -> str:
+        code = _digits(self.cleaned_data["code"])
+        if len(code) != 6:
+            raise forms.ValidationError(_("A start code has six digits."))
+        return code
+
+
+class PinForm(forms.Form):
+    # Not a password field: a browser offers to keep what is typed there, and this one goes to patients.
+    pin = forms.CharField(
+        label=_("PIN of the staff"),
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={"inputmode": "numeric", "autocomplete": "off", "class": "digits masked", "dir": "ltr"}
+        ),
+        error_messages={"required": _("Type the PIN.")},
+    )
+
+    def clean_pin(self) -> str:
+        return _digits(self.cleaned_data["pin"]) or self.cleaned_data["pin"]
+
+
+class TabletForm(PinForm):
+    """What makes the browser in front of the administrator a tablet of the clinic."""
+
+    name = forms.CharField(
+        label=_("Name of the tablet"),
+        max_length=80,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": _("Give it a name by which you will know it in the list.")},
+    )
+    field_order = ["name", "pin"]
+
+    def clean_pin(self) -> str:
+        pin = _digits(self.cleaned_data["pin"])
+        if not 6 <= len(pin) <= 12:
+            raise forms.ValidationError(_("Choose 6 to 12 digits."))
+        if len(set(pin)) < 3 or pin in "01234567890123" or pin in "98765432109876":
+            raise forms.ValidationError(_("This PIN is easy to guess. Choose digits without such a pattern."))
+        return pin
 
 
 class SessionForm(forms.Form):

@@ -9,9 +9,17 @@ from uuid import UUID
 from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from surveys.access import SEND_GRACE, Actor, supervised_therapies, visible_forms, visible_therapies
+from surveys.access import (
+    SEND_GRACE,
+    Actor,
+    supervised_therapies,
+    visible_forms,
+    visible_tablets,
+    visible_therapies,
+)
 from surveys.models import (
     Assignment,
+    Clinic,
     Consent,
     DraftAnswer,
     Instrument,
@@ -21,8 +29,10 @@ from surveys.models import (
     Response,
     Score,
     Session,
+    StartCode,
     Study,
     StudyVersion,
+    Tablet,
     Therapy,
 )
 from surveys.planning import next_asked
@@ -342,3 +352,19 @@ def study_counts(study: Study) -> Sequence[Mapping[str, object]]:
 def n_left_out(study: Study) -> int:
     """How many therapies are in no dataset and no model, by the will of their patients."""
     return study.therapies.filter(excluded_at__isnull=False).count()
+
+
+def tablets_in_use(user: Actor) -> QuerySet[Tablet]:
+    """The tablets of the clinics that the user administers, those in use first, with the time of the last
+    start code on each."""
+    used = StartCode.objects.filter(tablet=OuterRef("pk")).order_by("-used_at").values("used_at")[:1]
+    return (
+        visible_tablets(user)
+        .select_related("clinic", "enrolled_by")
+        .annotate(last_used=Subquery(used))
+        .order_by(F("revoked_at").desc(nulls_first=True), "-enrolled_at")
+    )
+
+
+def has_tablet(clinic: Clinic) -> bool:
+    return Tablet.objects.filter(clinic=clinic, revoked_at=None).exists()

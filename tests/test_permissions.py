@@ -63,6 +63,7 @@ def url_of(name: str, cast: Cast) -> str:
         "study_id": {"study_id": cast.study.pk},
         "slug": {"slug": "name"},
         "instrument_id": {"instrument_id": factories.instrument("wai-s", "patient").pk},
+        "tablet_id": {"tablet_id": uuid4()},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
     route = next(route for route in ROUTES if route.name == name)

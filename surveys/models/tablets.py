@@ -21,6 +21,10 @@ class Tablet(models.Model):
     enrolled_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     enrolled_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    code_misses = models.PositiveIntegerField(default=0, help_text="Wrong start codes since a right one")
+    code_wait_until = models.DateTimeField(null=True, blank=True, help_text="Until then no code is looked at")
+    pin_misses = models.PositiveIntegerField(default=0)
+    pin_wait_until = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name

@@ -37,7 +37,7 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
         return _over(request, found, found.assignment)
     if request.method == "POST":
         return _start(request, found.assignment)
-    return render(request, "surveys/start.html", _start_page(request, found.assignment))
+    return render(request, "surveys/start.html", start_page(request, found.assignment))
 
 
 def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
@@ -59,7 +59,7 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     return response
 
 
-def _start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
+def start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
     """A link that is still open after the closing time leads to a form that was begun before it."""
     is_late = timezone.now() > assignment.closes_at
     opening = _opening_here(request, assignment)

@@ -6,16 +6,16 @@ from functools import wraps
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from surveys.access import LinkState, form_state, get_opening_or_404, has_sent
-from surveys.browsers import browser_secret, device_class, seal_key
+from surveys.browsers import browser_secret, forget_patient, keep_receipt, seal_key
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
-from surveys.models import Assignment, Channel, Opening, Rater, Sharing, StudyVersion
+from surveys.models import Assignment, Channel, Opening, Rater, Response, Sharing, StudyVersion
 from surveys.scoring import PREFER_NOT
 from surveys.selectors import OPEN, form_progress, form_wordings, todo_forms
 from surveys.services.responses import (
@@ -99,7 +99,7 @@ def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         if sent.language or is_open:
             drafts_save(opening=opening, answers=sent.answers, sharing=sent.sharing, language=sent.language)
             return see_other("form", assignment_id, "" if sent.language else "?open=1")
-        response_submit(
+        response = response_submit(
             opening=opening,
             answers=sent.answers,
             sharing=(sent.sharing if _asks_sharing(opening.assignment) else None) or Sharing.NONE,
@@ -110,7 +110,18 @@ def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         )
     except (BadField, OutdatedForm, Refusal) as error:
         return _refused(request, opening, error)
-    return see_other("form-receipt", assignment_id)
+    return _after_sending(opening, response)
+
+
+def _after_sending(opening: Opening, response: Response) -> HttpResponse:
+    """On to the receipt. On a tablet the browser loses the opening with this very answer: with the cookie
+    goes every page of the form that its memory could show again."""
+    if opening.channel != Channel.TABLET:
+        return see_other("form-receipt", opening.assignment_id)
+    answer = HttpResponseRedirect(reverse("tablet-done"), status=303)
+    forget_patient(answer)
+    keep_receipt(answer, response.receipt_code, response.language)
+    return answer
 
 
 def receipt(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
@@ -198,7 +209,7 @@ def _is_incomplete(opening: Opening, sent: SentForm) -> bool:
 def _paradata(request: HttpRequest, opening: Opening) -> Paradata:
     is_patient = opening.assignment.rater == Rater.PATIENT
     return Paradata(
-        device=device_class(request),
+        device=opening.device,
         channel=opening.channel if is_patient else Channel.STAFF,
         with_staff_session=is_patient and request.user.is_authenticated,
     )

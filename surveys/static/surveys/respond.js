@@ -126,7 +126,7 @@
     const response = await post(form.action, [...new FormData(form), ["send", intent]], 30);
     isSending = false;
     const there = response?.ok && response.redirected ? new URL(response.url) : null;
-    if (there?.pathname.startsWith(home)) {
+    if (there?.pathname.startsWith(home) || there?.pathname.startsWith(form.dataset.tablet)) {
       // The server has every answer now, be the form received or some items still open.
       await (copy && sealed.forget(form.dataset.form).catch(() => {}));
       leave(there);
