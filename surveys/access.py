@@ -26,6 +26,7 @@ from surveys.models import (
     Instrument,
     Membership,
     Opening,
+    Patient,
     Rater,
     Response,
     Role,
@@ -290,6 +291,27 @@ def get_opening_or_404(user: Actor, browser_secret: str, assignment_id: uuid.UUI
 def has_sent(opening: Opening) -> bool:
     """Whether this browser sent the form; with a forwarded link others may have opened it, too."""
     return opening.client_key == opening.assignment.response.client_key
+
+
+def patient_of_code(assignment: Assignment, receipt_code: str) -> Patient | None:
+    """The patient of a form whose link is held, for somebody who also knows the code of a form that this
+    patient sent. The link alone shows nothing, nor does the code."""
+    if assignment.rater != Rater.PATIENT or assignment.session is None or not receipt_code:
+        return None
+    patient = assignment.session.therapy.patient
+    sent = Response.objects.filter(
+        assignment__rater=Rater.PATIENT, assignment__session__therapy__patient=patient
+    )
+    return patient if sent.filter(receipt_code=receipt_code).exists() else None
+
+
+def get_visitor_or_404(patient_id: uuid.UUID | None) -> Patient:
+    """The patient whose own data a browser may show now."""
+    rows = Patient.objects.select_related("clinic")
+    patient = rows.filter(pk=patient_id).first() if patient_id else None
+    if patient is None:
+        raise Http404("No such patient.")
+    return patient
 
 
 def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:

@@ -1,8 +1,12 @@
 """A patient's part in studies: what they were told, agreed to and sent, and how they ended it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
+from django.http import Http404
 
 from surveys.models import (
     Assignment,
@@ -47,16 +51,6 @@ def owed_consent(assignment: Assignment, languages: Sequence[str]) -> ConsentTex
     return None if consent_of(assignment.session.therapy.patient, assignment.version) else text
 
 
-def latest_consents(patient: Patient) -> QuerySet[Consent]:
-    """What the patient answered last in each study."""
-    return (
-        Consent.objects.filter(patient=patient)
-        .select_related("text__version__study")
-        .order_by("text__version__study", "-at", "-pk")
-        .distinct("text__version__study")
-    )
-
-
 def strongest_withdrawal(patient: Patient, study: Study) -> Withdrawal | None:
     """How far the patient went in ending their part in the study."""
     rows = list(Withdrawal.objects.filter(patient=patient, study=study).order_by("at", "pk"))
@@ -71,4 +65,46 @@ def own_responses(patient: Patient) -> QuerySet[Response]:
         )
         .select_related("instrument", "assignment__version", "assignment__session__therapy__study")
         .order_by("-submitted_at", "-pk")
+    )
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """How a patient stands to one study: what they answered last, how they ended it, since when they are
+    left out of the research."""
+
+    study: Study
+    consent: Consent | None
+    withdrawal: Withdrawal | None
+    left_out_since: datetime | None
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The choices that go further than what was chosen before."""
+        order = Withdrawal.Choice.values
+        first = order.index(self.withdrawal.choice) + 1 if self.withdrawal else 0
+        return [(choice.value, str(choice.label)) for choice in list(Withdrawal.Choice)[first:]]
+
+
+def own_parts(patient: Patient) -> list[OwnPart]:
+    """The patient's part in every study in which they have a therapy."""
+    studies = Study.objects.filter(therapies__patient=patient).distinct().order_by("code")
+    return [_own_part(patient, study) for study in studies]
+
+
+def own_part_or_404(patient: Patient, study_id: UUID) -> OwnPart:
+    study = Study.objects.filter(therapies__patient=patient, pk=study_id).distinct().first()
+    if study is None:
+        raise Http404("No such study.")
+    return _own_part(patient, study)
+
+
+def _own_part(patient: Patient, study: Study) -> OwnPart:
+    consents = Consent.objects.filter(patient=patient, text__version__study=study)
+    left_out = study.therapies.filter(patient=patient, excluded_at__isnull=False).order_by("excluded_at")
+    return OwnPart(
+        study=study,
+        consent=consents.select_related("text__version").order_by("-at", "-pk").first(),
+        withdrawal=strongest_withdrawal(patient, study),
+        left_out_since=left_out.values_list("excluded_at", flat=True).first(),
     )

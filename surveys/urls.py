@@ -1,10 +1,16 @@
 from django.urls import include, path
 
-from surveys.views import instruments, link, offline, respond, tablet, therapist
+from surveys.views import instruments, link, offline, respond, tablet, therapist, your_data
 
 urlpatterns = [
     path("clinic/", include("surveys.clinic_urls")),
     path("r/<str:token>/", link.link, name="link"),
+    path("r/<str:token>/your-data/", your_data.enter, name="your-data-enter"),
+    path("your-data/", your_data.page, name="your-data"),
+    path("your-data/sharing/", your_data.sharing, name="your-data-sharing"),
+    path("your-data/close/", your_data.close, name="your-data-close"),
+    path("your-data/<uuid:study_id>/end/", your_data.end, name="your-data-end"),
+    path("your-data/<uuid:study_id>/ended/", your_data.ended, name="your-data-ended"),
     path("f/offline/", offline.page, name="form-offline"),
     path("f/worker.js", offline.worker, name="form-worker"),
     path("f/<uuid:assignment_id>/", respond.form, name="form"),

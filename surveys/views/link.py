@@ -3,6 +3,7 @@
 from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 
 from surveys.access import (
@@ -34,7 +35,7 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
     if found.assignment is None:
         return _unknown(request)
     if found.state is not LinkState.OPEN:
-        return _over(request, found, found.assignment)
+        return _over(request, found, found.assignment, token)
     if request.method == "POST":
         return _start(request, found.assignment)
     return render(request, "surveys/start.html", start_page(request, found.assignment))
@@ -91,11 +92,16 @@ def _unknown(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _over(request: HttpRequest, found: Link, assignment: Assignment) -> HttpResponse:
-    """A link holder learns the day of receipt; the code is for the browser that sent the form."""
+def _over(request: HttpRequest, found: Link, assignment: Assignment, token: str) -> HttpResponse:
+    """A link holder learns the day of receipt; the code is for the browser that sent the form, and opens
+    the page of what was sent."""
     context: dict[str, object] = {}
     opening = _opening_here(request, assignment)
     wording_of(assignment, opening)
     if found.state is LinkState.RECEIVED:
-        context = {"received": assignment.response, "is_own": opening is not None and has_sent(opening)}
+        context = {
+            "received": assignment.response,
+            "is_own": opening is not None and has_sent(opening),
+            "your_data": reverse("your-data-enter", args=[token]),
+        }
     return notice_page(request, NOTICES[found.state], assignment, **context)
