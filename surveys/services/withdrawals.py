@@ -1,7 +1,7 @@
 """The end of a patient's part in a study, in three strengths; it holds for all their therapies in it.
 
-1. `stop`: open forms are withdrawn (their links say thank you), waiting messages are not sent, codes for a
-   tablet are dead, drafts are deleted, and no later session asks the patient for anything.
+1. `stop`: open forms are withdrawn (links to them say thank you, start codes open nothing), waiting messages
+   are not sent, drafts are deleted, and no later session asks the patient for anything.
 2. `exclude`: also nothing of the therapies is in a dataset or model from now on, and therapists no longer see
    what the patient sent.
 3. `erase`: also what the patient sent is deleted. The row of the withdrawal and the withdrawn forms stay;
@@ -25,7 +25,6 @@ from surveys.models import (
     Rater,
     Response,
     Sharing,
-    StartCode,
     Study,
     Therapy,
     User,
@@ -113,9 +112,6 @@ def part_stop(part: Part, now: datetime) -> int:
     DraftAnswer.objects.filter(assignment__in=part.forms).delete()
     Message.objects.filter(assignment__in=part.forms, state=Message.State.WAITING).update(
         state=Message.State.NOT_NEEDED
-    )
-    StartCode.objects.filter(assignment__in=part.forms, used_at=None, expires_at__gt=now).update(
-        expires_at=now
     )
     _set_once(part, "stopped_at", now)
     return len(open_forms)

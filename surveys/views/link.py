@@ -11,6 +11,7 @@ from surveys.access import (
     Link,
     LinkState,
     browser_hash,
+    form_state,
     get_link,
     get_opening_or_404,
     has_sent,
@@ -25,6 +26,7 @@ from surveys.browsers import (
 from surveys.models import Assignment, Opening
 from surveys.selectors import last_closing
 from surveys.services.responses import FormClosed, form_open
+from surveys.views.consent import study_text, take_consent
 from surveys.views.notices import NOTICES, TOO_MANY_MISSES, about, notice_page, see_other
 from surveys.views.wording import wording_of
 
@@ -41,11 +43,28 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "surveys/start.html", start_page(request, found.assignment))
 
 
+def unanswered(request: HttpRequest, assignment: Assignment) -> HttpResponse:
+    """The start page again, for somebody who has not said yet whether they agree."""
+    context = {**start_page(request, assignment), "is_unanswered": True}
+    return render(request, "surveys/start.html", context, status=422)
+
+
+def closed(request: HttpRequest, assignment: Assignment) -> HttpResponse:
+    """A form that cannot be begun: its time is over, or somebody who does not agree has nothing to fill."""
+    assignment.refresh_from_db(fields=["state"])
+    is_withdrawn = form_state(assignment, timezone.now()) is LinkState.WITHDRAWN
+    return notice_page(
+        request, NOTICES[LinkState.WITHDRAWN if is_withdrawn else LinkState.EXPIRED], assignment
+    )
+
+
 def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     secret = browser_secret(request) or new_browser_secret()
     wish = request.POST.get("language", "")
     wording = wording_of(assignment, _opening_here(request, assignment), wish)
     own_hash = browser_hash(AnonymousUser(), secret)
+    if not take_consent(request, assignment, wording.instrument.language):
+        return unanswered(request, assignment)
     try:
         form_open(
             assignment_id=assignment.pk,
@@ -54,7 +73,7 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
             language=wording.instrument.language,
         )
     except FormClosed:
-        return notice_page(request, NOTICES[LinkState.EXPIRED], assignment)
+        return closed(request, assignment)
     response = see_other("form", assignment.pk)
     keep_browser_secret(response, secret, until=last_closing(own_hash) + SEND_GRACE)
     return response
@@ -64,9 +83,11 @@ def start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object
     """A link that is still open after the closing time leads to a form that was begun before it."""
     is_late = timezone.now() > assignment.closes_at
     opening = _opening_here(request, assignment)
-    wording = wording_of(assignment, opening, request.GET.get("language", ""))
+    wish = request.POST.get("language", "") or request.GET.get("language", "")
+    wording = wording_of(assignment, opening, wish)
     return {
         **about(assignment),
+        **study_text(assignment, wording.instrument.language),
         "wording": wording,
         "questionnaire": wording.instrument.form,
         "minutes": wording.instrument.form.minutes,

@@ -16,6 +16,7 @@ from surveys.access import LinkState, form_state, get_opening_or_404, has_sent
 from surveys.browsers import browser_secret, forget_patient, keep_receipt, seal_key
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
 from surveys.models import Assignment, Channel, Opening, Rater, Response, Sharing, StudyVersion
+from surveys.parts import owed_consent
 from surveys.scoring import PREFER_NOT
 from surveys.selectors import OPEN, form_progress, form_wordings, todo_forms
 from surveys.services.responses import (
@@ -28,6 +29,7 @@ from surveys.services.responses import (
     response_submit,
 )
 from surveys.views.cards import cards_of
+from surveys.views.consent import study_text
 from surveys.views.notices import NOTICES, about, notice_page, see_other
 from surveys.views.wording import Wording, wording_of
 
@@ -49,6 +51,9 @@ def form(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     wording = wording_of(opening.assignment, opening)
     if state is not LinkState.OPEN:
         return notice_page(request, NOTICES[state], opening.assignment)
+    if owed_consent(opening.assignment, [wording.instrument.language]):
+        # A tablet's start code opens the form before anybody was asked.
+        return see_other("form-begin", assignment_id)
     return render(request, "surveys/form.html", _form_page(request, opening, wording))
 
 
@@ -173,6 +178,7 @@ def _form_page(request: HttpRequest, opening: Opening, wording: Wording) -> dict
     is_personal = assignment.rater == Rater.PATIENT and opening.channel == Channel.LINK
     return {
         **about(assignment),
+        **study_text(assignment, wording.instrument.language),
         "opening": opening,
         "wording": wording,
         "questionnaire": wording.instrument.form,

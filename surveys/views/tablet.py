@@ -45,8 +45,9 @@ from surveys.services.tablets import (
     tablet_leave,
     tablet_revoke,
 )
-from surveys.views.link import start_page
-from surveys.views.notices import NOTICES, notice_page, see_other
+from surveys.views.consent import take_consent
+from surveys.views.link import closed, start_page, unanswered
+from surveys.views.notices import see_other
 from surveys.views.wording import speak, wording_of
 
 
@@ -138,6 +139,8 @@ def begin(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
     if request.method == "POST":
         wording = wording_of(opening.assignment, opening, request.POST.get("language", ""))
+        if not take_consent(request, opening.assignment, wording.instrument.language, opening.channel):
+            return unanswered(request, opening.assignment)
         try:
             form_open(
                 assignment_id=assignment_id,
@@ -146,7 +149,7 @@ def begin(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
                 language=wording.instrument.language,
             )
         except FormClosed:
-            return notice_page(request, NOTICES[FormClosed], opening.assignment)
+            return closed(request, opening.assignment)
         return see_other("form", assignment_id)
     context = {**start_page(request, opening.assignment), "is_begun": False}
     return render(request, "surveys/start.html", context)

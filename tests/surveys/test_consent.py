@@ -3,15 +3,19 @@
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from surveys.access import visible_scores
-from surveys.models import Assignment, AuditEvent, Consent, Job, Response
+from surveys.models import Assignment, AuditEvent, Consent, Job, Opening, Response
 from surveys.parts import consent_of, owed_consent
 from surveys.services.consent import consent_give, sharing_narrow
+from surveys.services.invitations import link_issue
+from surveys.services.tablets import start_code_issue
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
 from tests.conftest import Cast
+from tests.surveys.test_tablets import enrol, type_code
 
 pytestmark = pytest.mark.django_db
 
@@ -159,3 +163,70 @@ def test_nobody_narrows_what_somebody_else_sent(cast: Cast, sent: list[Response]
     assert sharing_narrow(patient=other, choice="none", response_id=sent[2].pk) == 0
     assert sharing_narrow(patient=other, choice="none") == 0
     assert sharing_of(sent) == ["none", "scores", "answers"]
+
+
+def test_the_information_is_on_the_start_page_and_on_the_form_and_asks_nothing_without_a_declaration(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    factories.ask_consent(cast.study, declaration="", information="The clinic asks.\n\nFor ten years.")
+    token, client = link_issue(assignment=patient_form), Client()
+    start = client.get(f"/r/{token}/").content.decode()
+    assert "<p>The clinic asks.</p>" in start and 'name="consent"' not in start
+    opened = client.post(f"/r/{token}/")
+    assert opened.status_code == 303
+    assert "<p>For ten years.</p>" in client.get(opened["Location"]).content.decode()
+
+
+def test_nobody_starts_before_they_answered_the_declaration(cast: Cast, patient_form: Assignment) -> None:
+    factories.ask_consent(cast.study, declaration="I say so.")
+    token, client = link_issue(assignment=patient_form), Client()
+    start = client.get(f"/r/{token}/").content.decode()
+    assert "I say so." in start and start.count('name="consent"') == 2 and "checked" not in start
+    for data in ({}, {"consent": "perhaps"}):
+        answer = client.post(f"/r/{token}/", data)
+        assert answer.status_code == 422
+        assert "Please answer this question first" in answer.content.decode()
+    assert not Opening.objects.exists() and not Consent.objects.exists()
+    assert client.post(f"/r/{token}/", {"consent": "yes"}).status_code == 303
+    row = Consent.objects.get()
+    assert (row.patient, row.agreed, row.channel) == (cast.therapy.patient, True, "link")
+    # Asked once: another browser, and the next form, just start.
+    again = Client().get(f"/r/{token}/").content.decode()
+    assert 'name="consent"' not in again and "The research team sees your answers under a code" in again
+
+
+def test_no_opens_the_form_and_says_that_the_research_has_no_part_in_it(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    factories.ask_consent(cast.study)
+    token, client = link_issue(assignment=patient_form), Client()
+    assert client.post(f"/r/{token}/", {"consent": "no"}).status_code == 303
+    page = client.get(f"/r/{token}/").content.decode()
+    assert "Your answers are left out of the research." in page
+    assert "The research team sees" not in page
+
+
+def test_no_under_the_blind_policy_leads_to_thanks(cast: Cast) -> None:
+    factories.set_visibility(cast.study, "blind")
+    form = factories.form_of(factories.hold_session(cast.therapy), "patient")
+    factories.ask_consent(cast.study)
+    token, client = link_issue(assignment=form), Client()
+    assert "there is nothing to fill in" in client.get(f"/r/{token}/").content.decode()
+    for answer in (client.post(f"/r/{token}/", {"consent": "no"}), client.get(f"/r/{token}/")):
+        assert answer.status_code == 200
+        assert "Thank you, there is nothing to do" in answer.content.decode()
+    assert not Opening.objects.exists()
+
+
+def test_a_tablet_asks_before_the_form_too(cast: Cast, patient_form: Assignment) -> None:
+    factories.ask_consent(cast.study)
+    tablet = enrol(cast)
+    type_code(tablet, start_code_issue(assignment=patient_form, actor=cast.therapist)[0])
+    form = f"/f/{patient_form.pk}/"
+    skipped = tablet.get(form)
+    assert (skipped.status_code, skipped["Location"]) == (303, f"{form}begin/")
+    assert 'name="consent"' in tablet.get(f"{form}begin/").content.decode()
+    assert tablet.post(f"{form}begin/").status_code == 422
+    assert tablet.post(f"{form}begin/", {"consent": "yes"})["Location"] == form
+    assert tablet.get(form).status_code == 200
+    assert Consent.objects.get().channel == "tablet"

@@ -22,13 +22,13 @@ from surveys.models import (
     Patient,
     Response,
     Score,
-    StartCode,
     Therapy,
     Withdrawal,
 )
 from surveys.services.consent import consent_give
 from surveys.services.invitations import link_issue
 from surveys.services.responses import FormClosed, Paradata, drafts_save, response_submit
+from surveys.services.tablets import WrongCode, start_code_issue, start_code_use, tablet_enrol
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.tokens import token_hash
 from tests import factories
@@ -53,14 +53,6 @@ def part(cast: Cast) -> Therapy:
     due = factories.form_of(third, "patient")
     Message.objects.create(assignment=due, kind="reminder", number=1, due_at=now)
     Message.objects.create(assignment=begun, kind="invitation", number=1, due_at=now, state="sent")
-    StartCode.objects.create(
-        clinic=cast.clinic,
-        assignment=due,
-        code_hash=token_hash("123456"),
-        issued_by=cast.therapist,
-        issued_at=now,
-        expires_at=now + timedelta(minutes=10),
-    )
     Patient.objects.filter(pk=cast.therapy.patient_id).update(contact=CANARY)
     return cast.therapy
 
@@ -79,6 +71,8 @@ def patient_forms(therapy: Therapy) -> list[Assignment]:
 def test_every_choice_ends_all_that_is_asked_of_the_patient(cast: Cast, part: Therapy, choice: str) -> None:
     _, begun, due = patient_forms(part)
     tokens = [link_issue(assignment=form) for form in (begun, due)]
+    tablet, _ = tablet_enrol(clinic=cast.clinic, name="Hall", pin="730915", actor=cast.clinic_admin)
+    code, _ = start_code_issue(assignment=due, actor=cast.therapist)
     opening = Opening.objects.get(assignment=begun)
     end(part, choice)
     assert {form.state for form in patient_forms(part)[1:]} == {"withdrawn"}
@@ -91,7 +85,8 @@ def test_every_choice_ends_all_that_is_asked_of_the_patient(cast: Cast, part: Th
         "reminder": "not_needed",
         "invitation": "sent",
     }
-    assert StartCode.objects.get().expires_at <= timezone.now()
+    with pytest.raises(WrongCode):
+        start_code_use(tablet=tablet, code=code, browser_hash=token_hash("tablet"))
     part.refresh_from_db()
     assert part.stopped_at is not None
     with pytest.raises(FormClosed):
