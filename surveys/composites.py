@@ -7,7 +7,6 @@ A component without one of its scales is missing, and so is a composite without 
 of the others would be a different variable under the same name. The components are printed beside it.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +14,13 @@ from functools import cache
 from pathlib import Path
 
 from surveys.packs import InstrumentFile, InstrumentFileError
-from surveys.tables import Table
+from surveys.sentences import Sentence
+from surveys.tables import CODE, NAME, VERSION, Table
 
 MAX_COMPOSITES = 20
 MAX_COMPONENTS = 20
 
 _FILE = Path(__file__).parent / "composites.toml"
-_CODE = (re.compile(r"[a-z][a-z0-9_]{0,29}"), "lower-case letters, digits and underscores, at most 30")
-_INSTRUMENT = (re.compile(r"[a-z][a-z0-9-]{0,39}"), "the code of an instrument")
-_VERSION = (re.compile(r"[a-z0-9][a-z0-9.-]{0,19}"), "lower-case letters, digits, dots, hyphens, at most 20")
 
 # A scale by the code of its instrument and its own.
 ScaleKey = tuple[str, str]
@@ -56,11 +53,11 @@ def composites() -> tuple[Composite, ...]:
 
 def parse_composites(text: str) -> tuple[Composite, ...]:
     """The composites of a definition file; faults raise `InstrumentFileError` with every problem."""
-    table = Table(tomllib.loads(text), "File", [], required=("version", "composites"))
-    version = table.matching("version", *_VERSION)
+    table = Table(tomllib.loads(text), Sentence("File"), [], required=("version", "composites"))
+    version = table.matching("version", *VERSION)
     found = tuple(
         Composite(
-            code=row.matching("code", *_CODE),
+            code=row.matching("code", *CODE),
             title=row.text("title", 80),
             version=version,
             components=_components(row),
@@ -70,7 +67,7 @@ def parse_composites(text: str) -> tuple[Composite, ...]:
     codes = [composite.code for composite in found]
     codes += [component.code for composite in found for component in composite.components]
     # Each is the name of a column.
-    table.check_no_doubles("composites", codes, "code")
+    table.check_no_doubles("composites", codes, Sentence("code"))
     if table.problems:
         raise InstrumentFileError(table.problems)
     return found
@@ -79,9 +76,9 @@ def parse_composites(text: str) -> tuple[Composite, ...]:
 def _components(row: Table) -> tuple[Component, ...]:
     return tuple(
         Component(
-            code=part.matching("code", *_CODE),
-            instrument=part.matching("instrument", *_INSTRUMENT),
-            scales=part.names("scales", *_CODE),
+            code=part.matching("code", *CODE),
+            instrument=part.matching("instrument", *NAME),
+            scales=part.names("scales", *CODE),
         )
         for part in row.rows("components", MAX_COMPONENTS, ("code", "instrument", "scales"))
     )

@@ -6,7 +6,6 @@ database column and the upload pass the same checks.
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from surveys.tables import FAULTY, MAX_ITEMS, MAX_NUMBER, Table
+from surveys.sentences import Sentence
+from surveys.tables import CODE, FAULTY, LANGUAGE, MAX_ITEMS, MAX_NUMBER, NAME, VERSION, Table
 
 RATERS = ("patient", "therapist")
 LEVELS = ("session", "trait")
@@ -44,10 +44,6 @@ _FILE_KEYS = (
     "reversed",
     "scales",
 )
-_NAME = (re.compile(r"[a-z][a-z0-9-]{0,39}"), "lower-case letters, digits and hyphens, at most 40")
-_VERSION = (re.compile(r"[a-z0-9][a-z0-9.-]{0,19}"), "lower-case letters, digits, dots, hyphens, at most 20")
-_LANGUAGE = (re.compile(r"(?!.{13})[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}"), "a language tag such as en or pt-BR")
-_SCALE_CODE = (re.compile(r"[a-z][a-z0-9_]{0,29}"), "lower-case letters, digits and underscores, at most 30")
 
 
 class InstrumentFileError(ValueError):
@@ -181,23 +177,29 @@ def _toml(value: object) -> str:
 def parse(data: bytes) -> InstrumentFile:
     """The form in an uploaded file; faults raise `InstrumentFileError` with every problem."""
     if len(data) > MAX_FILE_BYTES:
-        raise UnreadableFileError([f"The file is larger than {MAX_FILE_BYTES // 1000} kB."])
+        raise UnreadableFileError([Sentence("The file is larger than %(n)d kB.", n=MAX_FILE_BYTES // 1000)])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableFileError([f"The file is not UTF-8 text (byte {error.start + 1})."]) from error
+        place = error.start + 1
+        raise UnreadableFileError([Sentence("The file is not UTF-8 text (byte %(n)d).", n=place)]) from error
     # tomllib takes memory with the square of the parts of a dotted key: one of 800 kB fills any machine.
     # A key never spans lines, so counting dots bounds it; only \n ends a line for TOML.
     for position, line in enumerate(text.split("\n"), start=1):
         if line.count(".") > MAX_DOTS_PER_LINE:
-            raise UnreadableFileError([f"Line {position} holds more than {MAX_DOTS_PER_LINE} full stops."])
+            sentence = Sentence(
+                "Line %(line)d holds more than %(n)d full stops.", line=position, n=MAX_DOTS_PER_LINE
+            )
+            raise UnreadableFileError([sentence])
     try:
         raw = tomllib.loads(text)
     except RecursionError as error:
-        raise UnreadableFileError(["The file is not valid TOML: it is nested too deeply."]) from error
+        sentence = Sentence("The file is not valid TOML: it is nested too deeply.")
+        raise UnreadableFileError([sentence]) from error
     except ValueError as error:
         # Not only TOMLDecodeError: a number of thousands of digits is a plain ValueError.
-        raise UnreadableFileError([f"The file is not valid TOML: {str(error)[:200]}."]) from error
+        sentence = Sentence("The file is not valid TOML: %(reason)s.", reason=str(error)[:200])
+        raise UnreadableFileError([sentence]) from error
     return _build(raw)
 
 
@@ -216,15 +218,25 @@ def version_problems(form: InstrumentFile, other: InstrumentFile) -> tuple[str, 
     problems = []
     if (form.minimum, form.maximum) != (other.minimum, other.maximum):
         problems.append(
-            f"Options: {other.name} answers from {other.minimum} to {other.maximum}, this file from "
-            f"{form.minimum} to {form.maximum}. Give a form with another range a code of its own."
+            Sentence(
+                "Options: %(other)s answers from %(low)d to %(high)d, this file from %(own_low)d to "
+                "%(own_high)d. Give a form with another range a code of its own.",
+                other=other.name,
+                low=other.minimum,
+                high=other.maximum,
+                own_low=form.minimum,
+                own_high=form.maximum,
+            )
         )
     if form.version != other.version:
         return tuple(problems)
     if form.language == other.language:
         if form != other:
             problems.append(
-                f"File: {other.name} is there with other content. Give the changed file a new version."
+                Sentence(
+                    "File: %(other)s is there with other content. Give the changed file a new version.",
+                    other=other.name,
+                )
             )
         return tuple(problems)
     return (*problems, *_translation_problems(form, other))
@@ -233,8 +245,14 @@ def version_problems(form: InstrumentFile, other: InstrumentFile) -> tuple[str, 
 def _translation_problems(form: InstrumentFile, other: InstrumentFile) -> list[str]:
     ours, theirs = _structure(form), _structure(other)
     return [
-        f"{place}: {other.name} has {theirs[place]}, this file {ours[place]}. "
-        "A translation changes the words only; give another form a version of its own."
+        Sentence(
+            "%(place)s: %(other)s has %(theirs)s, this file %(ours)s. "
+            "A translation changes the words only; give another form a version of its own.",
+            place=place,
+            other=other.name,
+            theirs=theirs[place],
+            ours=ours[place],
+        )
         # A scale of one form alone is named under Scales.
         for place in theirs
         if place in ours and ours[place] != theirs[place]
@@ -245,34 +263,37 @@ def _structure(form: InstrumentFile) -> dict[str, str]:
     """Everything but the words, by the name of its place."""
 
     def joined(values: Iterable[object]) -> str:
-        return " ".join(map(str, values)) or "none"
+        return " ".join(map(str, values)) or Sentence("none")
 
-    places = {
-        "Items": joined(item.number for item in form.items),
-        "Reversed items": joined(item.number for item in form.items if item.reverse),
-        "Level": form.level,
-        "Scoring version": form.scoring_version,
-        "Demonstration": str(form.demonstration).lower(),
-        "Scales": joined(scale.code for scale in form.scales),
+    places: dict[str, str] = {
+        Sentence("Items"): joined(item.number for item in form.items),
+        Sentence("Reversed items"): joined(item.number for item in form.items if item.reverse),
+        Sentence("Level"): form.level,
+        Sentence("Scoring version"): form.scoring_version,
+        Sentence("Demonstration"): str(form.demonstration).lower(),
+        Sentence("Scales"): joined(scale.code for scale in form.scales),
     }
     for scale in form.scales:
-        places[f"Scale {scale.code}, items"] = joined(scale.items)
-        places[f"Scale {scale.code}, min_share"] = str(scale.min_share)
-        places[f"Scale {scale.code}, unverified"] = str(scale.unverified).lower()
+        for key, value in (
+            ("items", joined(scale.items)),
+            ("min_share", str(scale.min_share)),
+            ("unverified", str(scale.unverified).lower()),
+        ):
+            places[Sentence("Scale %(code)s, %(key)s", code=scale.code, key=key)] = value
     return places
 
 
 def _build(raw: object) -> InstrumentFile:
     if not isinstance(raw, Mapping):
-        raise InstrumentFileError(["File: must be a table of keys and values."])
-    table = Table(raw, "File", [], required=_FILE_KEYS)
+        raise InstrumentFileError([Sentence("File: must be a table of keys and values.")])
+    table = Table(raw, Sentence("File"), [], required=_FILE_KEYS)
     options = _options(table)
     items = _items(table)
     form = InstrumentFile(
-        code=table.matching("code", *_NAME),
-        version=table.matching("version", *_VERSION),
+        code=table.matching("code", *NAME),
+        version=table.matching("version", *VERSION),
         rater=table.choice("rater", RATERS),
-        language=table.matching("language", *_LANGUAGE),
+        language=table.matching("language", *LANGUAGE),
         title=table.text("title", 200),
         demonstration=table.flag("demonstration"),
         licence=table.text("licence", 1000),
@@ -294,13 +315,13 @@ def _options(table: Table) -> tuple[Option, ...]:
         for row in table.rows("options", MAX_OPTIONS, ("value", "label"))
     )
     values = [option.value for option in options]
-    table.check_no_doubles("options", values, "value")
+    table.check_no_doubles("options", values, Sentence("value"))
     if not options or FAULTY in values:
         return options
     if values[0] >= values[-1]:
-        table.fault("options", "must lead from a lower value to a higher one.")
+        table.fault("options", Sentence("must lead from a lower value to a higher one."))
     if any(after - before != 1 for before, after in pairwise(values)):
-        table.fault("options", "must have consecutive values in rising order.")
+        table.fault("options", Sentence("must have consecutive values in rising order."))
     return options
 
 
@@ -310,7 +331,7 @@ def _items(table: Table) -> tuple[Item, ...]:
         for row in table.rows("items", MAX_ITEMS, ("number", "text"))
     ]
     numbers = [number for number, _ in rows]
-    table.check_no_doubles("items", numbers, "item number")
+    table.check_no_doubles("items", numbers, Sentence("item number"))
     turned = frozenset(table.item_numbers("reversed", frozenset(numbers)))
     return tuple(Item(number=number, text=text, reverse=number in turned) for number, text in rows)
 
@@ -320,15 +341,15 @@ def _scales(table: Table, on_form: frozenset[int]) -> tuple[Scale, ...]:
     for row in table.rows("scales", MAX_SCALES, ("code", "title", "items", "min_share"), ("unverified",)):
         members = row.item_numbers("items", on_form)
         if row.raw.get("items") == []:
-            row.fault("items", "is empty: a scale needs at least one item.")
+            row.fault("items", Sentence("is empty: a scale needs at least one item."))
         scales.append(
             Scale(
-                code=row.matching("code", *_SCALE_CODE),
+                code=row.matching("code", *CODE),
                 title=row.text("title", 80),
                 items=members,
                 min_share=row.share("min_share"),
                 unverified=row.flag("unverified"),
             )
         )
-    table.check_no_doubles("scales", [scale.code for scale in scales], "scale code")
+    table.check_no_doubles("scales", [scale.code for scale in scales], Sentence("scale code"))
     return tuple(scales)

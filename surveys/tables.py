@@ -5,8 +5,28 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from surveys.sentences import Sentence
+
 MAX_ITEMS = 200
 MAX_NUMBER = 999
+
+# Patterns, each with its meaning in words: of an instrument, of its versions, of scales and composites.
+NAME = (
+    re.compile(r"[a-z][a-z0-9-]{0,39}"),
+    Sentence("lower-case letters, digits and hyphens, at most 40"),
+)
+VERSION = (
+    re.compile(r"[a-z0-9][a-z0-9.-]{0,19}"),
+    Sentence("lower-case letters, digits, dots, hyphens, at most 20"),
+)
+CODE = (
+    re.compile(r"[a-z][a-z0-9_]{0,29}"),
+    Sentence("lower-case letters, digits and underscores, at most 30"),
+)
+LANGUAGE = (
+    re.compile(r"(?!.{13})[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}"),
+    Sentence("a language tag such as en or pt-BR"),
+)
 
 # Stands in for a number that was not readable and has been reported; no valid number is negative.
 FAULTY = -1
@@ -33,18 +53,24 @@ class Table:
         self.problems = problems
         for key in required:
             if key not in raw:
-                self.fault(key, "is missing.")
+                self.fault(key, Sentence("is missing."))
         unknown = [key for key in raw if key not in required and key not in optional]
         if unknown:
-            problems.append(f"{place}: unknown key {', '.join(shown(key) for key in unknown[:10])}.")
+            keys = ", ".join(shown(key) for key in unknown[:10])
+            problems.append(Sentence("%(place)s: unknown key %(keys)s.", place=place, keys=keys))
 
-    def fault(self, key: str, sentence: str) -> None:
-        self.problems.append(f"{self.place}: '{key}' {sentence}")
+    def fault(self, key: str, predicate: Sentence) -> None:
+        """Place and key are the subject, e.g. File: 'code' ..."""
+        self.problems.append(
+            Sentence("%(place)s: '%(key)s' %(predicate)s", place=self.place, key=key, predicate=predicate)
+        )
 
-    def check_no_doubles(self, key: str, values: Sequence[object], what: str) -> None:
-        for value, n_times in Counter(values).items():
-            if n_times > 1 and value not in (FAULTY, ""):
-                self.fault(key, f"holds {what} {value} {n_times} times.")
+    def check_no_doubles(self, key: str, values: Sequence[object], what: Sentence) -> None:
+        for value, n in Counter(values).items():
+            if n > 1 and value not in (FAULTY, ""):
+                self.fault(
+                    key, Sentence("holds %(what)s %(value)s %(n)d times.", what=what, value=value, n=n)
+                )
 
     def text(self, key: str, limit: int) -> str:
         """The stripped text; NUL and its kin are refused because no form or JSON column can hold them."""
@@ -52,36 +78,41 @@ class Table:
             return ""
         value = self.raw[key]
         if not isinstance(value, str):
-            self.fault(key, "must be text in quotation marks.")
+            self.fault(key, Sentence("must be text in quotation marks."))
             return ""
         text = value.strip()
         if not text:
-            self.fault(key, "is empty.")
+            self.fault(key, Sentence("is empty."))
         elif len(text) > limit:
-            self.fault(key, f"is longer than {limit} characters.")
+            self.fault(key, Sentence("is longer than %(limit)d characters.", limit=limit))
         elif any(unicodedata.category(char) in ("Cc", "Cs") and char != "\n" for char in text):
-            self.fault(key, "holds a control character.")
+            self.fault(key, Sentence("holds a control character."))
         return text
 
-    def matching(self, key: str, pattern: re.Pattern[str], meaning: str) -> str:
-        return self._from_text(key, lambda text: pattern.fullmatch(text) is not None, f"must be {meaning}")
+    def matching(self, key: str, pattern: re.Pattern[str], meaning: Sentence) -> str:
+        return self._from_text(key, lambda text: pattern.fullmatch(text) is not None, meaning)
 
     def choice(self, key: str, allowed: Sequence[str]) -> str:
-        return self._from_text(key, allowed.__contains__, f"must be one of: {', '.join(allowed)}")
+        meaning = Sentence("one of: %(names)s", names=", ".join(allowed))
+        return self._from_text(key, allowed.__contains__, meaning)
 
-    def _from_text(self, key: str, is_right: Callable[[str], bool], demand: str) -> str:
+    def _from_text(self, key: str, is_right: Callable[[str], bool], meaning: Sentence) -> str:
         if key not in self.raw:
             return ""
         value = self.raw[key]
         if isinstance(value, str) and is_right(value):
             return value
-        self.fault(key, f"{demand}; found {shown(value)}.")
+        self._must_be(key, meaning, value)
         return ""
+
+    def _must_be(self, key: str, meaning: Sentence, value: object) -> None:
+        found = shown(value)
+        self.fault(key, Sentence("must be %(meaning)s; found %(found)s.", meaning=meaning, found=found))
 
     def flag(self, key: str) -> bool:
         value = self.raw.get(key, False)
         if not isinstance(value, bool):
-            self.fault(key, f"must be true or false; found {shown(value)}.")
+            self._must_be(key, Sentence("true or false"), value)
         return value is True
 
     def integer(self, key: str, low: int, high: int) -> int:
@@ -89,7 +120,8 @@ class Table:
         if type(value) is int and low <= value <= high:
             return value
         if key in self.raw:
-            self.fault(key, f"must be a whole number from {low} to {high}; found {shown(value)}.")
+            meaning = Sentence("a whole number from %(low)d to %(high)d", low=low, high=high)
+            self._must_be(key, meaning, value)
         return FAULTY
 
     def share(self, key: str) -> float:
@@ -97,7 +129,7 @@ class Table:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
             return float(value)
         if key in self.raw:
-            self.fault(key, f"must be a number above 0 and at most 1; found {shown(value)}.")
+            self._must_be(key, Sentence("a number above 0 and at most 1"), value)
         return 1.0
 
     def rows(
@@ -108,18 +140,25 @@ class Table:
             return []
         value = self.raw[key]
         if not isinstance(value, list) or not value:
-            self.fault(key, "must be a list with at least one entry.")
+            self.fault(key, Sentence("must be a list with at least one entry."))
             return []
         if len(value) > limit:
-            self.fault(key, f"has {len(value)} entries; at most {limit} are allowed.")
+            self.fault(
+                key,
+                Sentence("has %(n)d entries; at most %(limit)d are allowed.", n=len(value), limit=limit),
+            )
             return []
         rows = []
         for position, entry in enumerate(value, start=1):
-            place = f"{key.capitalize()}, entry {position}"
+            place = Sentence("%(list)s, entry %(n)d", list=key.capitalize(), n=position)
             if isinstance(entry, Mapping):
                 rows.append(Table(entry, place, self.problems, required=required, optional=optional))
             else:
-                self.problems.append(f"{place}: must be a table such as {{ {required[0]} = … }}.")
+                self.problems.append(
+                    Sentence(
+                        "%(place)s: must be a table such as { %(key)s = … }.", place=place, key=required[0]
+                    )
+                )
         return rows
 
     def item_numbers(self, key: str, on_form: frozenset[int]) -> tuple[int, ...]:
@@ -127,28 +166,32 @@ class Table:
             return ()
         value = self.raw[key]
         if not isinstance(value, list) or len(value) > MAX_ITEMS:
-            self.fault(key, f"must be a list of at most {MAX_ITEMS} item numbers.")
+            self.fault(key, Sentence("must be a list of at most %(limit)d item numbers.", limit=MAX_ITEMS))
             return ()
         numbers = [entry for entry in value if type(entry) is int and 1 <= entry <= MAX_NUMBER]
         for entry in value:
             if type(entry) is not int or not 1 <= entry <= MAX_NUMBER or entry not in on_form:
-                self.fault(key, f"names item {shown(entry)}, which is not on the form.")
-        self.check_no_doubles(key, numbers, "item")
+                item = shown(entry)
+                self.fault(key, Sentence("names item %(item)s, which is not on the form.", item=item))
+        self.check_no_doubles(key, numbers, Sentence("item"))
         return tuple(numbers)
 
-    def names(self, key: str, pattern: re.Pattern[str], meaning: str) -> tuple[str, ...]:
+    def names(self, key: str, pattern: re.Pattern[str], meaning: Sentence) -> tuple[str, ...]:
         """A list of at least one text of this pattern, none twice."""
         if key not in self.raw:
             return ()
         value = self.raw[key]
         if not isinstance(value, list) or not 0 < len(value) <= MAX_ITEMS:
-            self.fault(key, f"must be a list of 1 to {MAX_ITEMS} entries in quotation marks.")
+            self.fault(
+                key,
+                Sentence("must be a list of 1 to %(limit)d entries in quotation marks.", limit=MAX_ITEMS),
+            )
             return ()
         for entry in value:
             if not isinstance(entry, str) or pattern.fullmatch(entry) is None:
-                self.fault(key, f"must hold {meaning}; found {shown(entry)}.")
+                self._must_be(key, meaning, entry)
         names = tuple(entry for entry in value if isinstance(entry, str))
-        self.check_no_doubles(key, names, "entry")
+        self.check_no_doubles(key, names, Sentence("entry"))
         return names
 
 
@@ -159,7 +202,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
-        return str(value) if abs(value) < 10**12 else "a very large number"
+        return str(value) if abs(value) < 10**12 else Sentence("a very large number")
     if isinstance(value, float):
         return str(value)
-    return f"a value of type {type(value).__name__}"
+    return Sentence("a value of type %(type)s", type=type(value).__name__)

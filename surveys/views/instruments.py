@@ -6,12 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from surveys.access import clinic_instruments, get_administered_clinic_or_404, get_instrument_or_404
 from surveys.instrument_forms import InstrumentUpload, LicenceForm
 from surveys.licences import form_versions, licence_register, licences_that_count, standing
 from surveys.packs import MAX_FILE_BYTES, InstrumentFile, InstrumentFileError, UnreadableFileError, parse
 from surveys.scoring import PREFER_NOT
+from surveys.sentences import translated
 from surveys.services.instruments import instrument_check, instrument_upload
 from surveys.services.licences import licence_record
 from surveys.views.cards import cards_of
@@ -68,7 +70,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         instrument_check(clinic=clinic, form=form)
     except InstrumentFileError as error:
         status = 415 if isinstance(error, UnreadableFileError) else 422
-        context["problems"] = error.problems
+        context["problems"] = [translated(problem, gettext) for problem in error.problems]
         return render(request, "surveys/instrument_upload.html", context, status=status)
     context |= _preview(form) | {"content": data.decode("utf-8-sig")}
     return render(request, "surveys/instrument_upload.html", context)

@@ -139,7 +139,7 @@ def test_a_definition_file_is_read():
         ('"drive", instrument', '"ease", instrument', "File: 'composites' holds code ease 2 times."),
         ('"calm", "rest"', "", "Components, entry 1: 'scales' must be a list of 1 to 200 entries"),
         ('"calm", "rest"', '"calm", "calm"', "Components, entry 1: 'scales' holds entry calm 2 times."),
-        ('"calm", "rest"', "7", "Components, entry 1: 'scales' must hold lower-case letters"),
+        ('"calm", "rest"', "7", "Components, entry 1: 'scales' must be lower-case letters"),
         ('title = "Joy"', 'title = "Joy"\nformula = "x + y"', "Composites, entry 1: unknown key 'formula'."),
     ],
 )
