@@ -99,10 +99,28 @@ def _covered_until(spans: Sequence[tuple[date, date]], on: date) -> date:
     return until
 
 
+def needs_licences(clinic: Clinic) -> bool:
+    """A simulated clinic does not: nobody real answers there."""
+    return not (settings.DEMO or clinic.is_simulated)
+
+
+def wordings_to_show(
+    clinic: Clinic, wordings: Iterable[Instrument], planned: Instrument, on: date
+) -> list[Instrument]:
+    """Of a form that a study asks for: the planned wording, licensed when the study was activated, and the
+    translations that are licensed now. One that was uploaded since then waits for its licence."""
+    rows = list(wordings)
+    # The languages of a shipped form came with it, and none of them is licensed wording.
+    if planned.clinic_id is None or not needs_licences(clinic):
+        return rows
+    licences = licences_that_count(clinic)
+    return [row for row in rows if row == planned or standing(row, licences, on).is_usable]
+
+
 def missing_licences(clinic: Clinic, instruments: Iterable[Instrument], on: date) -> list[str]:
     """Why these forms may not be used with patients of the clinic on that day, a sentence for each with what
-    to do; empty where they may. A simulated clinic needs no licence: nobody real answers there."""
-    if settings.DEMO or clinic.is_simulated:
+    to do; empty where they may."""
+    if not needs_licences(clinic):
         return []
     licences = licences_that_count(clinic)
     sentences = []

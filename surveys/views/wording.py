@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.utils import translation
+from django.utils import timezone, translation
 
+from surveys.licences import wordings_to_show
 from surveys.models import Assignment, Instrument, Opening, Rater
 from surveys.selectors import form_wordings
 
@@ -21,7 +22,9 @@ class Wording:
 def wording_of(assignment: Assignment, opening: Opening | None = None, wish: str = "") -> Wording:
     """The first language that there is: as wished, as chosen here before, the patient's, the browser's, that
     of the plan. The rest of the request speaks it, too."""
-    rows = form_wordings(assignment)
+    rows = wordings_to_show(
+        assignment.study.clinic, form_wordings(assignment), assignment.instrument, timezone.localdate()
+    )
     wishes = [
         wish,
         opening.language if opening else "",

@@ -8,11 +8,13 @@ from django.db import DatabaseError, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from surveys.licences import licence_register, missing_licences, period_standing
-from surveys.models import AuditEvent, Instrument, Licence
+from surveys.licences import licence_register, missing_licences, period_standing, wordings_to_show
+from surveys.models import AuditEvent, Clinic, Instrument, Licence
 from surveys.packs import built_in
 from surveys.services.instruments import instrument_upload
+from surveys.services.invitations import link_issue
 from surveys.services.licences import licence_record
+from tests import factories
 from tests.conftest import Cast, signed_in
 from tests.surveys.test_instrument_pages import text_of
 
@@ -103,6 +105,33 @@ def test_the_newest_record_of_a_reference_counts(cast: Cast) -> None:
     # A renewal under another reference leaves the first one as it is.
     record(cast, reference="Letter 13", valid_from=date(2026, 7, 1), valid_until=None)
     assert missing(cast, form) == []
+
+
+def test_a_translation_is_shown_from_its_licence_on_and_the_planned_wording_always(cast: Cast) -> None:
+    planned, german = licensed(cast), licensed(cast, "de")
+
+    def shown(clinic: Clinic = cast.clinic) -> list[Instrument]:
+        with override_settings(DEMO=False):
+            return wordings_to_show(clinic, [german, planned], planned, DAY)
+
+    # Its own licence may have ended since the study began: that is the clinic's to settle, not the patient's.
+    assert shown() == [planned]
+    record(cast, language="de")
+    assert shown() == [german, planned]
+    simulated = Clinic(is_simulated=True)
+    assert shown(simulated) == [german, planned]
+
+
+def test_a_patient_is_offered_the_languages_that_are_licensed(cast: Cast) -> None:
+    planned, german = licensed(cast), licensed(cast, "de")
+    factories.replan(cast.study, keep=(), extra=[{"instrument": planned, "sessions": [1]}])
+    form = factories.form_of(factories.hold_session(cast.therapy), "patient")
+    client, link = Client(), f"/r/{link_issue(assignment=form)}/"
+    today = timezone.localdate()
+    assert "?language=de" not in client.get(link).content.decode()
+    assert german.form.instruction not in text_of(client.get(f"{link}?language=de"))
+    record(cast, language="de", valid_from=today, valid_until=None)
+    assert "?language=de" in client.get(link).content.decode()
 
 
 def test_a_record_is_never_changed_or_deleted(cast: Cast) -> None:
