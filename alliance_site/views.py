@@ -11,6 +11,7 @@ from surveys.models import Role
 HOMES = {
     Role.THERAPIST.value: "therapist-home",
     Role.SUPERVISOR.value: "supervisor-home",
+    Role.CLINIC_ADMIN.value: "admin-home",
     Role.RESEARCHER.value: "study-list",
 }
 
@@ -21,8 +22,7 @@ def home(request: HttpRequest) -> HttpResponse:
     for role, route in HOMES.items():
         if role in own:
             return redirect(route)
-    names = [role.label for role in Role if role in own]
-    return render(request, "no_role.html", {"roles_without_page": names})
+    return render(request, "no_role.html")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -92,7 +92,9 @@ def supervised_therapies(user: Actor) -> QuerySet[Therapy]:
 def clinic_therapies(user: Actor) -> QuerySet[Therapy]:
     """Therapies of the clinics that the user administers: reception keeps their logs and sees which forms
     are in, never a rating."""
-    return Therapy.objects.filter(therapist__clinic__in=_clinics(user, Role.CLINIC_ADMIN))
+    return Therapy.objects.filter(
+        therapist__clinic__in=_clinics(user, Role.CLINIC_ADMIN), study__test_of=None
+    )
 
 
 def loggable_therapies(user: Actor) -> QuerySet[Therapy]:
@@ -358,3 +360,36 @@ def get_administered_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
     if study is None:
         raise Http404("No such study.")
     return study
+
+
+def clinic_patients(user: Actor) -> QuerySet[Patient]:
+    """Patients of the clinics that the user administers; those of test runs are nobody."""
+    in_tests = Therapy.objects.filter(patient=OuterRef("pk"), study__test_of__isnull=False)
+    return Patient.objects.filter(~Exists(in_tests), clinic__in=_clinics(user, Role.CLINIC_ADMIN))
+
+
+def get_patient_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
+    patient = clinic_patients(user).select_related("clinic").filter(pk=patient_id).first()
+    if patient is None:
+        raise Http404("No such patient.")
+    return patient
+
+
+def clinic_staff(user: Actor) -> QuerySet[User]:
+    """Everybody with a role in the clinic that the user administers."""
+    return User.objects.filter(memberships__clinic=administered_clinic(user)).distinct()
+
+
+def get_staff_or_404(user: Actor, user_id: uuid.UUID) -> User:
+    person = clinic_staff(user).filter(pk=user_id).first()
+    if person is None:
+        raise Http404("No such account.")
+    return person
+
+
+def get_clinic_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
+    rows = clinic_therapies(user).select_related("study__clinic", "therapist__user", "patient", "previous")
+    therapy = rows.filter(pk=therapy_id).first()
+    if therapy is None:
+        raise Http404("No such therapy.")
+    return therapy

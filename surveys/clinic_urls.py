@@ -2,11 +2,24 @@
 
 from django.urls import path
 
-from surveys.views import plan, setup
+from surveys.views import people, plan, setup, staff
 
 _study = "studies/<uuid:study_id>"
 
 urlpatterns = [
+    path("", staff.home, name="admin-home"),
+    path("staff/", staff.staff, name="people-staff"),
+    path("staff/new/", staff.staff_new, name="people-staff-new"),
+    path("staff/<uuid:user_id>/", staff.account, name="people-account"),
+    path("staff/<uuid:user_id>/invite/", staff.invite, name="people-invite"),
+    path("staff/<uuid:user_id>/leave/", staff.leave, name="people-leave"),
+    path("patients/", people.patients, name="people-patients"),
+    path("patients/new/", people.patient_new, name="people-patient-new"),
+    path("patients/<uuid:patient_id>/", people.patient, name="people-patient"),
+    path("patients/<uuid:patient_id>/therapy/", people.therapy_new, name="people-therapy-new"),
+    path("therapies/<uuid:therapy_id>/", people.therapy, name="people-therapy"),
+    path("therapies/<uuid:therapy_id>/end/", people.therapy_close, name="people-therapy-end"),
+    path("therapies/<uuid:therapy_id>/transfer/", people.therapy_move, name="people-therapy-transfer"),
     path("studies/", setup.studies, name="setup-studies"),
     path("studies/new/", setup.study_new, name="setup-study-new"),
     path(f"{_study}/", setup.study, name="setup-study"),

@@ -2,14 +2,30 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
 
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from surveys.access import clinic_instruments
-from surveys.licences import FormVersion, form_versions
-from surveys.models import Clinic, Instrument, PlanLine, Rater, Study, StudyVersion
+from surveys.access import Actor, clinic_instruments, clinic_patients, clinic_staff, clinic_therapies
+from surveys.licences import FormVersion, form_versions, licences_that_count, standing
+from surveys.models import (
+    Clinic,
+    Instrument,
+    Membership,
+    Patient,
+    PlanLine,
+    Rater,
+    Role,
+    Study,
+    StudyVersion,
+    Therapist,
+    Therapy,
+    User,
+)
 from surveys.plans import Place, in_words, picture
+from surveys.readiness import shown_wordings
 
 
 @dataclass(frozen=True)
@@ -106,5 +122,107 @@ def with_progress(studies: QuerySet[Study]) -> QuerySet[Study]:
     ).order_by("name", "code")
 
 
+def studies_in_draft(clinic: Clinic) -> QuerySet[Study]:
+    """Studies with a version that is being set up."""
+    return own_studies(clinic).filter(versions__active_from=None)
+
+
 def own_studies(clinic: Clinic) -> QuerySet[Study]:
     return with_progress(Study.objects.filter(clinic=clinic, test_of=None))
+
+
+# People
+
+
+def own_patients(user: Actor, code: str = "") -> QuerySet[Patient]:
+    """Patients by code, the newest first, with their running therapies."""
+    running = Therapy.objects.filter(ended_on=None).select_related("therapist", "study")
+    rows = clinic_patients(user).prefetch_related(Prefetch("therapies", queryset=running, to_attr="running"))
+    found = rows.filter(Q(code__icontains=code) | Q(therapies__code__icontains=code))
+    return found.distinct().order_by("-id")
+
+
+def therapies_of(patient: Patient) -> QuerySet[Therapy]:
+    """The latest first."""
+    rows = patient.therapies.select_related("therapist__user", "study", "previous__therapist")
+    return rows.order_by("-started_on", "-id")
+
+
+def own_therapists(clinic: Clinic, *, without: Therapist | None = None) -> QuerySet[Therapist]:
+    """Therapists who may be given a patient today: with the role, or without an account of their own."""
+    treats = Membership.objects.filter(clinic=clinic, user=OuterRef("user"), role=Role.THERAPIST)
+    in_tests = Therapy.objects.filter(therapist=OuterRef("pk"), study__test_of__isnull=False)
+    rows = clinic.therapists.filter(Q(user=None) | Exists(treats)).filter(~Exists(in_tests))
+    if without is not None:
+        rows = rows.exclude(pk=without.pk)
+    return rows.select_related("user").order_by("user__name", "code")
+
+
+def active_studies(clinic: Clinic) -> QuerySet[Study]:
+    """Studies in which a therapy may begin today."""
+    in_force = StudyVersion.objects.filter(study=OuterRef("pk"), active_from__lte=timezone.now())
+    return Study.objects.filter(Exists(in_force), clinic=clinic, test_of=None).order_by("name", "code")
+
+
+def own_supervisors(clinic: Clinic, *, without: User | None = None) -> QuerySet[User]:
+    rows = User.objects.filter(
+        memberships__clinic=clinic, memberships__role=Role.SUPERVISOR, is_active=True
+    ).distinct()
+    return (rows.exclude(pk=without.pk) if without else rows).order_by("name", "email")
+
+
+@dataclass(frozen=True)
+class Colleague:
+    """An account of the clinic."""
+
+    user: User
+    roles: Sequence[str]
+    n_running: int
+
+
+def own_staff(user: Actor, clinic: Clinic) -> list[Colleague]:
+    """Accounts by name, each with its roles in the clinic and the number of running therapies."""
+    labels = {role.value: role.label for role in Role}
+    roles: dict[UUID, list[str]] = {}
+    for row in Membership.objects.filter(clinic=clinic).order_by("role"):
+        roles.setdefault(row.user_id, []).append(labels[row.role])
+    running: dict[UUID | None, int] = {}
+    for therapy in clinic_therapies(user).filter(ended_on=None).select_related("therapist"):
+        running[therapy.therapist.user_id] = running.get(therapy.therapist.user_id, 0) + 1
+    people = clinic_staff(user).order_by("name", "email")
+    return [Colleague(person, roles.get(person.pk, []), running.get(person.pk, 0)) for person in people]
+
+
+def roles_in(clinic: Clinic, user: User) -> list[str]:
+    return list(Membership.objects.filter(clinic=clinic, user=user).values_list("role", flat=True))
+
+
+def therapist_in(clinic: Clinic, user: User) -> Therapist | None:
+    return clinic.therapists.filter(user=user).select_related("supervisor").first()
+
+
+# What needs attention
+
+QUIET_AFTER = timedelta(days=14)
+
+
+def quiet_therapies(user: Actor) -> QuerySet[Therapy]:
+    """Running therapies of the clinic whose session log has been silent for more than two weeks."""
+    before = timezone.now() - QUIET_AFTER
+    return (
+        clinic_therapies(user)
+        .filter(ended_on=None)
+        .annotate(last_logged=Max("sessions__held_at"))
+        .filter(Q(last_logged__lt=before) | Q(last_logged=None, started_on__lt=timezone.localdate(before)))
+        .select_related("therapist", "patient")
+        .order_by("last_logged", "started_on", "code")
+    )
+
+
+def licence_warnings(clinic: Clinic) -> list[tuple[Instrument, str]]:
+    """Forms that studies in force ask for, whose licence has ended or ends soon, and in what words."""
+    in_force = [study.current for study in active_studies(clinic)]
+    lines = PlanLine.objects.filter(version__in=[row for row in in_force if row]).select_related("instrument")
+    licences, today = licences_that_count(clinic), timezone.localdate()
+    found = [(form, standing(form, licences, today)) for form in shown_wordings(lines)]
+    return [(form, state.words) for form, state in found if state.state in ("ending", "lapsed", "missing")]

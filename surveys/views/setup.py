@@ -24,6 +24,7 @@ from surveys.desk import (
 from surveys.models import Study, StudyVersion
 from surveys.plans import in_words
 from surveys.readiness import form_languages, gaps
+from surveys.services.people import PeopleRefused
 from surveys.services.studies import (
     LineSpec,
     NotReady,
@@ -38,6 +39,7 @@ from surveys.services.studies import (
     version_activate,
     visibility_set,
 )
+from surveys.services.therapies import TherapyRefused
 from surveys.setup_forms import (
     PracticeForm,
     RemindersForm,
@@ -321,7 +323,7 @@ def _only_leaves(request: HttpRequest, form: forms.Form) -> bool:
     return request.POST.get("go", "next") not in ("next", "stay") and not form.has_changed()
 
 
-def refuse(form: forms.Form, refusal: StudyRefused) -> None:
+def refuse(form: forms.Form, refusal: StudyRefused | PeopleRefused | TherapyRefused) -> None:
     form.add_error(refusal.field if refusal.field in form.fields else None, str(refusal))
 
 

@@ -115,7 +115,6 @@ def test_an_address_without_an_account_is_told_so_by_mail_alone(db: None) -> Non
 @pytest.mark.parametrize(
     ("who", "sentence"),
     [
-        ("clinic_admin", "Your role (Clinic administrator) has no pages in this version."),
         ("superuser", "This account runs the machine and sees no clinical data."),
         ("newcomer", "You are signed in, but have no role yet"),
     ],

@@ -1,0 +1,226 @@
+"""The people of a clinic: patients under a code, and staff with their roles."""
+
+from collections.abc import Collection, Iterable
+from typing import TypeVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from surveys import audit
+from surveys.access import Actor
+from surveys.ids import new_code
+from surveys.models import Clinic, Membership, Patient, Role, Therapist, User
+from surveys.readiness import form_languages
+
+# The role that sees coded data is not the clinic's own to give: an operator grants it.
+GRANTABLE = (Role.THERAPIST, Role.SUPERVISOR, Role.CLINIC_ADMIN)
+
+Row = TypeVar("Row", Patient, Therapist)
+
+
+class PeopleRefused(Exception):
+    """Nothing was changed; the sentence says why and what to do, `field` where it belongs on the page."""
+
+    def __init__(self, sentence: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+@transaction.atomic
+def clinic_create(*, name: str, contact: str, admin_email: str, admin_name: str = "") -> tuple[Clinic, User]:
+    """A clinic with its first administrator, who sets a password by a link."""
+    if Clinic.objects.filter(name=name).exists():
+        raise PeopleRefused(_("There is a clinic of this name already. Choose another name."), "name")
+    clinic = Clinic.objects.create(name=name, contact=contact)
+    audit.record("clinic.create", subject=clinic, clinic=clinic)
+    user = _account(admin_email, admin_name)
+    _memberships_set(clinic, user, {Role.CLINIC_ADMIN}, None)
+    return clinic, user
+
+
+@transaction.atomic
+def patient_add(*, clinic: Clinic, language: str, contact: str = "", actor: Actor | None = None) -> Patient:
+    """A new patient under a code of their own. Raises PeopleRefused for what is no e-mail address."""
+    _refuse_language(language)
+    if contact:
+        _refuse_address(contact, "contact")
+    patient = Patient.objects.create(
+        clinic=clinic, code=free_code(clinic.patients.all()), language=language, contact=contact
+    )
+    audit.record(
+        "patient.add", subject=patient, actor=actor, clinic=clinic, language=language, contact=bool(contact)
+    )
+    return patient
+
+
+@transaction.atomic
+def patient_language_set(*, patient: Patient, language: str, actor: Actor | None = None) -> Patient:
+    """The language that the patient's forms and mails begin in."""
+    _refuse_language(language)
+    row = Patient.objects.select_for_update(of=("self",)).select_related("clinic").get(pk=patient.pk)
+    if row.language != language:
+        row.language = language
+        row.save(update_fields=["language"])
+        audit.record("patient.language", subject=row, actor=actor, clinic=row.clinic, language=language)
+    return row
+
+
+def free_code(rows: QuerySet[Row]) -> str:
+    """A code that none of the rows has: among thousands, two equal draws are likely. Of two draws in the
+    same moment the unique constraint lets one in."""
+    code = new_code()
+    while rows.filter(code=code).exists():
+        code = new_code()
+    return code
+
+
+@transaction.atomic
+def staff_add(
+    *, clinic: Clinic, email: str, name: str, roles: Collection[str], actor: Actor | None = None
+) -> User:
+    """An account with roles in the clinic; somebody who has an account elsewhere keeps it and its name.
+
+    Raises PeopleRefused, e.g. for somebody who works in the clinic already.
+    """
+    _refuse_address(email, "email")
+    user = _account(email, name)
+    if user.is_superuser:
+        raise PeopleRefused(_("This account runs the machine and takes no roles. Use another one."), "email")
+    if Membership.objects.filter(clinic=clinic, user=user).exists():
+        raise PeopleRefused(
+            _("Somebody with this address works in the clinic already. Open their account instead."), "email"
+        )
+    # Closed when they left the last clinic, the account opens again; closed by the operator, it does not.
+    if not user.is_active and not Membership.objects.filter(user=user).exists():
+        User.objects.filter(pk=user.pk).update(is_active=True)
+    staff_roles_set(clinic=clinic, user=user, roles=roles, actor=actor)
+    return user
+
+
+@transaction.atomic
+def staff_roles_set(
+    *, clinic: Clinic, user: User, roles: Collection[str], actor: Actor | None = None
+) -> None:
+    """The roles of somebody else in the clinic, in place of those so far.
+
+    Raises PeopleRefused for one's own, for a researcher's account and for roles that an administrator may
+    not grant.
+    """
+    person = User.objects.select_for_update().get(pk=user.pk)
+    wanted = frozenset(roles)
+    if actor == person:
+        raise PeopleRefused(_("Nobody changes their own roles. Ask another administrator."))
+    if _roles(clinic, person) & {Role.RESEARCHER}:
+        raise PeopleRefused(_("A researcher’s account is kept by whoever runs the server."))
+    if not wanted or wanted - frozenset(GRANTABLE):
+        raise PeopleRefused(_("Choose at least one of the roles."), "roles")
+    _memberships_set(clinic, person, wanted, actor)
+
+
+@transaction.atomic
+def staff_leave(*, clinic: Clinic, user: User, actor: Actor | None = None) -> None:
+    """Takes all roles in the clinic, at once; an account without a role anywhere is closed."""
+    person = User.objects.select_for_update().get(pk=user.pk)
+    if actor == person:
+        raise PeopleRefused(_("Nobody closes their own account. Ask another administrator."))
+    if _roles(clinic, person) & {Role.RESEARCHER}:
+        raise PeopleRefused(_("A researcher’s account is kept by whoever runs the server."))
+    _memberships_set(clinic, person, (), actor)
+    if not Membership.objects.filter(user=person).exists():
+        User.objects.filter(pk=person.pk).update(is_active=False)
+        audit.record("account.close", subject=person, actor=actor, clinic=clinic)
+
+
+@transaction.atomic
+def supervisor_set(*, therapist: Therapist, supervisor: User | None, actor: Actor | None = None) -> None:
+    """Who supervises a therapist: somebody with that role in the clinic, and not the therapist."""
+    row = Therapist.objects.select_for_update(of=("self",)).select_related("clinic").get(pk=therapist.pk)
+    if supervisor is not None and (
+        supervisor.pk == row.user_id or Role.SUPERVISOR not in _roles(row.clinic, supervisor)
+    ):
+        raise PeopleRefused(_("Choose one of the supervisors, and somebody else."), "supervisor")
+    if row.supervisor_id != (supervisor.pk if supervisor else None):
+        row.supervisor = supervisor
+        row.save(update_fields=["supervisor"])
+        audit.record(
+            "therapist.supervisor",
+            subject=row,
+            actor=actor,
+            clinic=row.clinic,
+            supervisor=str(supervisor.pk) if supervisor else "",
+        )
+
+
+@transaction.atomic
+def role_grant(*, clinic: Clinic, user: User, role: str) -> bool:
+    """Any role, by the operator of the server; False where it was there. Raises PeopleRefused where treating
+    patients of the clinic and analysing its data would come together."""
+    person = User.objects.select_for_update().get(pk=user.pk)
+    has = _roles(clinic, person)
+    if role in has:
+        return False
+    _memberships_set(clinic, person, has | {role}, None)
+    return True
+
+
+@transaction.atomic
+def role_revoke(*, clinic: Clinic, user: User, role: str) -> bool:
+    """Takes one role, by the operator of the server; False where it was not there."""
+    has = _roles(clinic, user)
+    if role not in has:
+        return False
+    _memberships_set(clinic, user, has - {role}, None)
+    return True
+
+
+def _account(email: str, name: str) -> User:
+    address = User.objects.normalize_email(email).lower()
+    user = User.objects.filter(email=address).first()
+    return user or User.objects.create_user(address, name=name)
+
+
+def _roles(clinic: Clinic, user: User) -> frozenset[str]:
+    return frozenset(Membership.objects.filter(clinic=clinic, user=user).values_list("role", flat=True))
+
+
+def _memberships_set(clinic: Clinic, user: User, roles: Iterable[str], actor: Actor | None) -> None:
+    has, wanted = _roles(clinic, user), frozenset(map(str, roles))
+    treats = Therapist.objects.filter(clinic=clinic, user=user).exists()
+    if Role.RESEARCHER in wanted and (Role.THERAPIST in wanted or treats):
+        raise PeopleRefused(
+            _(
+                "Treating patients and analysing their data exclude each other in one clinic: "
+                "the codes would not hide people from somebody who knows them."
+            ),
+            "roles",
+        )
+    Membership.objects.filter(clinic=clinic, user=user, role__in=has - wanted).delete()
+    Membership.objects.bulk_create(
+        Membership(clinic=clinic, user=user, role=role) for role in sorted(wanted - has)
+    )
+    if Role.THERAPIST in wanted and not treats:
+        Therapist.objects.create(clinic=clinic, user=user, code=free_code(clinic.therapists.all()))
+    if has != wanted:
+        audit.record(
+            "account.roles",
+            subject=user,
+            actor=actor,
+            clinic=clinic,
+            given=sorted(wanted - has),
+            taken=sorted(has - wanted),
+        )
+
+
+def _refuse_language(language: str) -> None:
+    if language not in form_languages():
+        raise PeopleRefused(_("Choose one of the languages."), "language")
+
+
+def _refuse_address(address: str, field: str) -> None:
+    try:
+        validate_email(address)
+    except ValidationError as error:
+        raise PeopleRefused(_("Enter one e-mail address, like name@example.org."), field) from error

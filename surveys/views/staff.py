@@ -1,0 +1,142 @@
+"""The clinic's staff: accounts, roles, who supervises whom; and the administrator's home."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from surveys.access import get_administered_clinic_or_404, get_staff_or_404
+from surveys.desk import (
+    active_studies,
+    licence_warnings,
+    own_staff,
+    own_supervisors,
+    own_therapists,
+    quiet_therapies,
+    roles_in,
+    studies_in_draft,
+    therapist_in,
+)
+from surveys.models import Clinic, Role, User
+from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
+from surveys.services.accounts import InvitationNotSent, account_invite
+from surveys.services.people import PeopleRefused, staff_add, staff_leave, staff_roles_set, supervisor_set
+from surveys.views.setup import refuse, sent
+
+SHOWN_QUIET = 10
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """What needs attention in the clinic, and the ways to everything that is set up here."""
+    clinic = get_administered_clinic_or_404(request.user)
+    quiet = quiet_therapies(request.user)
+    context = {
+        "clinic": clinic,
+        "drafts": studies_in_draft(clinic),
+        "is_active": active_studies(clinic).exists(),
+        "licences": licence_warnings(clinic),
+        "quiet": quiet[:SHOWN_QUIET],
+        "n_quiet": quiet.count(),
+    }
+    return render(request, "people/home.html", context)
+
+
+def staff(request: HttpRequest) -> HttpResponse:
+    clinic = get_administered_clinic_or_404(request.user)
+    without = [therapist for therapist in own_therapists(clinic) if therapist.user is None]
+    context = {"clinic": clinic, "people": own_staff(request.user, clinic), "n_without_account": len(without)}
+    return render(request, "people/staff.html", context)
+
+
+def staff_new(request: HttpRequest) -> HttpResponse:
+    clinic = get_administered_clinic_or_404(request.user)
+    form = StaffForm(sent(request), supervisors=own_supervisors(clinic))
+    if form.is_valid():
+        supervisor = form.cleaned_data.pop("supervisor")
+        try:
+            user = staff_add(clinic=clinic, actor=request.user, **form.cleaned_data)
+            _supervise(clinic, user, supervisor, request.user)
+            _invite(request, clinic, user)
+            return redirect("people-account", user.pk)
+        except PeopleRefused as refusal:
+            refuse(form, refusal)
+    context = {"clinic": clinic, "form": form}
+    return render(request, "people/staff_new.html", context, status=422 if form.errors else 200)
+
+
+def account(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    clinic = get_administered_clinic_or_404(request.user)
+    person = get_staff_or_404(request.user, user_id)
+    roles, therapist = roles_in(clinic, person), therapist_in(clinic, person)
+    form = RolesForm(
+        sent(request),
+        supervisors=own_supervisors(clinic, without=person),
+        initial=roles_initial(person, roles, therapist),
+    )
+    if form.is_valid():
+        try:
+            staff_roles_set(clinic=clinic, user=person, roles=form.cleaned_data["roles"], actor=request.user)
+            _supervise(clinic, person, form.cleaned_data["supervisor"], request.user)
+            messages.success(request, _("Saved."))
+            return redirect("people-account", person.pk)
+        except PeopleRefused as refusal:
+            refuse(form, refusal)
+    is_self = person == request.user
+    context = {
+        "clinic": clinic,
+        "person": person,
+        "roles": [ROLE_LABELS[role] for role in roles],
+        "therapist": therapist,
+        "form": form,
+        "is_self": is_self,
+        "is_fixed": is_self or Role.RESEARCHER.value in roles,
+        "has_password": person.has_usable_password(),
+    }
+    return render(request, "people/account.html", context, status=422 if form.errors else 200)
+
+
+def invite(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    clinic = get_administered_clinic_or_404(request.user)
+    person = get_staff_or_404(request.user, user_id)
+    _invite(request, clinic, person)
+    return redirect("people-account", person.pk)
+
+
+def leave(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    clinic = get_administered_clinic_or_404(request.user)
+    person = get_staff_or_404(request.user, user_id)
+    try:
+        staff_leave(clinic=clinic, user=person, actor=request.user)
+    except PeopleRefused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("people-account", person.pk)
+    messages.success(request, _("%(name)s has no access any more.") % {"name": person.name or person.email})
+    return redirect("people-staff")
+
+
+def _supervise(clinic: Clinic, user: User, supervisor: User | None, actor: object) -> None:
+    therapist = therapist_in(clinic, user)
+    if therapist is not None:
+        supervisor_set(therapist=therapist, supervisor=supervisor, actor=actor)  # type: ignore[arg-type]
+
+
+def _invite(request: HttpRequest, clinic: Clinic, user: User) -> None:
+    base = request.build_absolute_uri("/")
+    try:
+        account_invite(clinic=clinic, user=user, base_url=base, actor=request.user)
+    except InvitationNotSent:
+        messages.error(
+            request,
+            _(
+                "The account is there, but the mail to %(email)s could not be sent. Send it again from this "
+                "page later."
+            )
+            % {"email": user.email},
+        )
+        return
+    messages.success(
+        request,
+        _("A mail to %(email)s lets them set their password within three days.") % {"email": user.email},
+    )
