@@ -84,7 +84,7 @@ def walk(
 
 
 def patient_form(page: Page, site: Site) -> Iterator[str]:
-    """A patient's way from the link to the receipt, in whatever language; the name of each page on it."""
+    """A patient's way from the link to the receipt and on to what they sent; the name of each page on it."""
     link = next(site.links)
     page.goto(link)
     yield "start"
@@ -98,8 +98,21 @@ def patient_form(page: Page, site: Site) -> Iterator[str]:
     page.locator("[value=anyway]").first.click()
     page.wait_for_url("**/receipt/")
     yield "receipt"
+    code = page.locator(".code-large").inner_text()
     page.goto(link)
     yield "received-before"
+    page.locator("main a[href*=your-data]").click()
+    yield "your-data-code"
+    page.locator("[name=code]").fill(code)
+    page.locator("main form button").click()
+    page.wait_for_url("**/your-data/")
+    yield "your-data"
+    page.locator("main a[href*=end]").click()
+    yield "end-of-part"
+    page.locator("[name=choice][value=erase]").check()
+    page.locator("main form button").click()
+    page.wait_for_selector("[name=confirm]")
+    yield "end-of-part-confirmation"
 
 
 def form_upload(page: Page, site: Site) -> Iterator[str]:
