@@ -63,6 +63,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(CLINIC_ADMIN, "tablets", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "tablet-revoke", methods=("POST",)),
     **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "start-code", methods=("POST",)),
+    **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "paper-form"),
+    **_lines(CLINIC_ADMIN, "paper-entry", methods=("GET", "POST")),
     **_lines(THERAPIST, "therapist-home"),
     **_lines(THERAPIST, "own-form-start", methods=("POST",)),
     **_lines(THERAPIST, "session-log", methods=("GET", "POST")),

@@ -189,6 +189,19 @@ def get_patient_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment
     return assignment
 
 
+def get_form_to_enter_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
+    """A patient's form that an administrator types in from paper; not one who treats the patient, and would
+    read there what is not for a therapist."""
+    treats = Q(session__therapy__therapist__user=person(user))
+    rows = Assignment.objects.filter(
+        rater=Rater.PATIENT, study__clinic__in=_clinics(user, Role.CLINIC_ADMIN)
+    ).exclude(treats)
+    assignment = rows.select_related(*_FORM).filter(pk=assignment_id).first()
+    if assignment is None:
+        raise Http404("No such form.")
+    return assignment
+
+
 def visible_tablets(user: Actor) -> QuerySet[Tablet]:
     """Tablets of the clinics that the user administers."""
     return Tablet.objects.filter(clinic__in=_clinics(user, Role.CLINIC_ADMIN))

@@ -100,6 +100,11 @@ def form_progress(opening: Opening) -> FormProgress:
     )
 
 
+def n_drafts(assignment: Assignment) -> int:
+    """How many items of an open form were answered on a screen, wherever."""
+    return DraftAnswer.objects.filter(assignment=assignment).count()
+
+
 def form_wordings(assignment: Assignment) -> list[Instrument]:
     """The languages in which a form can be shown: its questionnaire in the same version and from the same
     hand, so that a clinic's licensed wording is never mixed with another."""

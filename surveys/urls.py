@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from surveys.views import instruments, link, offline, respond, tablet, therapist, your_data
+from surveys.views import instruments, link, offline, paper, respond, tablet, therapist, your_data
 
 urlpatterns = [
     path("clinic/", include("surveys.clinic_urls")),
@@ -24,6 +24,8 @@ urlpatterns = [
     path("tablet/leave/", tablet.leave, name="tablet-leave"),
     path("tablets/", tablet.devices, name="tablets"),
     path("tablets/<uuid:tablet_id>/revoke/", tablet.revoke, name="tablet-revoke"),
+    path("forms/<uuid:assignment_id>/paper/", paper.sheet, name="paper-form"),
+    path("forms/<uuid:assignment_id>/paper/entry/", paper.entry, name="paper-entry"),
     path("forms/<uuid:assignment_id>/start-code/", tablet.start_code, name="start-code"),
     path("caseload/", therapist.home, name="therapist-home"),
     path("supervision/", therapist.supervision, name="supervisor-home"),

@@ -37,10 +37,26 @@ FIXED = (
         "Version of the study whose declaration the patient had agreed to when the form was received",
         "whole number from 1; empty: no consent was asked for, or it was not given here",
     ),
-    Column("submitted_on", "form", "Day on which the form was received, clinic time", "YYYY-MM-DD"),
-    Column("minutes", "form", "From opening to sending", "minutes"),
-    Column("channel", "form", "How the form was reached", "link (patient), staff (after signing in)"),
-    Column("device", "form", "Kind of device, as its browser says", "phone, tablet, desktop"),
+    Column(
+        "submitted_on",
+        "form",
+        "Day on which the form was received, clinic time; of a sheet the day written on it",
+        "YYYY-MM-DD",
+    ),
+    Column("minutes", "form", "From opening to sending", "minutes; empty: filled on paper"),
+    Column(
+        "channel",
+        "form",
+        "How the form was filled",
+        "link (patient), tablet (patient, on a tablet of the clinic), paper (patient, typed in by the"
+        " clinic's administration), staff (therapist, after signing in)",
+    ),
+    Column(
+        "device",
+        "form",
+        "Kind of device: as its browser says, or tablet or paper by the channel",
+        "phone, tablet, desktop, paper",
+    ),
     Column("layout", "form", "How the items were laid out", "cards"),
     Column(
         "sharing",

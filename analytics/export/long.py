@@ -7,7 +7,7 @@ from io import StringIO
 from django.utils import timezone
 
 from analytics.export.codebook import columns
-from surveys.models import Rater, Response, Study
+from surveys.models import Channel, Rater, Response, Study
 from surveys.packs import InstrumentFile
 from surveys.scoring import is_straight_lined
 from surveys.selectors import export_rows, study_instruments
@@ -34,6 +34,10 @@ def _drain(buffer: StringIO) -> str:
     return text
 
 
+def _minutes(response: Response) -> float:
+    return round((response.submitted_at - response.started_at).total_seconds() / 60, 1)
+
+
 def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, object]:
     assignment = response.assignment
     session = assignment.session
@@ -54,7 +58,7 @@ def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, ob
         "language": response.instrument.language,
         "consent_version": "" if consent is None else consent,
         "submitted_on": timezone.localdate(response.submitted_at).isoformat(),
-        "minutes": round((response.submitted_at - response.started_at).total_seconds() / 60, 1),
+        "minutes": "" if response.channel == Channel.PAPER else _minutes(response),
         "channel": response.channel,
         "device": response.device,
         "layout": response.layout,

@@ -23,6 +23,7 @@ from surveys.models import (
     Score,
     Session,
     Sharing,
+    User,
 )
 from surveys.packs import InstrumentFile
 from surveys.services.assignments import sync_request
@@ -55,6 +56,7 @@ class Paradata:
     device: str
     channel: str
     with_staff_session: bool = False
+    entered_by: User | None = None
 
 
 @transaction.atomic
@@ -206,6 +208,7 @@ def response_row(
         device=paradata.device,
         channel=paradata.channel,
         with_staff_session=paradata.with_staff_session,
+        entered_by=paradata.entered_by,
         started_at=min(opening.opened_at, at),
         submitted_at=at,
         sharing=sharing if assignment.rater == Rater.PATIENT else Sharing.NONE,

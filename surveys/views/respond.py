@@ -107,7 +107,7 @@ def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         response = response_submit(
             opening=opening,
             answers=sent.answers,
-            sharing=(sent.sharing if _asks_sharing(opening.assignment) else None) or Sharing.NONE,
+            sharing=(sent.sharing if asks_sharing(opening.assignment) else None) or Sharing.NONE,
             client_key=sent.key,
             paradata=_paradata(request, opening),
             instrument=sent.instrument,
@@ -190,13 +190,13 @@ def _form_page(request: HttpRequest, opening: Opening, wording: Wording) -> dict
         "n_answered": len(progress.elsewhere) + sum(card.is_answered for card in cards),
         "n_left_out": sum(card.is_left_out for card in cards),
         "prefer_not": PREFER_NOT,
-        "sharing_labels": SHARING_LABELS if _asks_sharing(assignment) else {},
+        "sharing_labels": SHARING_LABELS if asks_sharing(assignment) else {},
         "sharing": opening.sharing,
         "anyway": ANYWAY,
     }
 
 
-def _asks_sharing(assignment: Assignment) -> bool:
+def asks_sharing(assignment: Assignment) -> bool:
     is_blind = assignment.version.visibility == StudyVersion.Visibility.BLIND
     return assignment.rater == Rater.PATIENT and not is_blind
 
@@ -208,7 +208,7 @@ def _is_incomplete(opening: Opening, sent: SentForm) -> bool:
     progress = form_progress(opening)
     answered = sent.answers.keys() | progress.here.keys() | progress.elsewhere
     return len(answered) < len(opening.assignment.instrument.form.items) or (
-        _asks_sharing(opening.assignment) and sent.sharing is None
+        asks_sharing(opening.assignment) and sent.sharing is None
     )
 
 

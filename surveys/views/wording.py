@@ -22,6 +22,13 @@ class Wording:
 def wording_of(assignment: Assignment, opening: Opening | None = None, wish: str = "") -> Wording:
     """The first language that there is: as wished, as chosen here before, the patient's, the browser's, that
     of the plan. The rest of the request speaks it, too."""
+    wording = find_wording(assignment, opening, wish)
+    speak(wording.instrument.language)
+    return wording
+
+
+def find_wording(assignment: Assignment, opening: Opening | None = None, wish: str = "") -> Wording:
+    """The same, for a page that goes on in the reader's own language."""
     rows = wordings_to_show(
         assignment.study.clinic, form_wordings(assignment), assignment.instrument, timezone.localdate()
     )
@@ -32,7 +39,6 @@ def wording_of(assignment: Assignment, opening: Opening | None = None, wish: str
         translation.get_language() or "",
     ]
     instrument = next(filter(None, (_row(rows, wished) for wished in wishes)), assignment.instrument)
-    speak(instrument.language)
     return Wording(instrument, [(row.language, _name(row.language)) for row in rows])
 
 
