@@ -18,6 +18,7 @@ from enum import Enum
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 
 from surveys.models import (
     Assignment,
@@ -105,10 +106,7 @@ def loggable_therapies(user: Actor) -> QuerySet[Therapy]:
 
 def get_logged_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
     rows = loggable_therapies(user).select_related("study", "therapist__clinic", "patient")
-    therapy = rows.filter(pk=therapy_id).first()
-    if therapy is None:
-        raise Http404("No such therapy.")
-    return therapy
+    return get_object_or_404(rows, pk=therapy_id)
 
 
 def get_logged_session_or_404(user: Actor, session_id: uuid.UUID) -> Session:
@@ -136,10 +134,7 @@ def is_own(user: Actor, therapy: Therapy) -> bool:
 
 def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
     rows = visible_therapies(user).select_related("study", "therapist", "patient", "therapist__clinic")
-    therapy = rows.filter(pk=therapy_id).first()
-    if therapy is None:
-        raise Http404("No such therapy.")
-    return therapy
+    return get_object_or_404(rows, pk=therapy_id)
 
 
 def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
@@ -183,10 +178,7 @@ def visible_patient_forms(user: Actor) -> QuerySet[Assignment]:
 
 
 def get_patient_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
-    assignment = visible_patient_forms(user).select_related(*_FORM).filter(pk=assignment_id).first()
-    if assignment is None:
-        raise Http404("No such form.")
-    return assignment
+    return get_object_or_404(visible_patient_forms(user).select_related(*_FORM), pk=assignment_id)
 
 
 def get_form_to_enter_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
@@ -196,10 +188,7 @@ def get_form_to_enter_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignmen
     rows = Assignment.objects.filter(
         rater=Rater.PATIENT, study__clinic__in=_clinics(user, Role.CLINIC_ADMIN)
     ).exclude(treats)
-    assignment = rows.select_related(*_FORM).filter(pk=assignment_id).first()
-    if assignment is None:
-        raise Http404("No such form.")
-    return assignment
+    return get_object_or_404(rows.select_related(*_FORM), pk=assignment_id)
 
 
 def visible_tablets(user: Actor) -> QuerySet[Tablet]:
@@ -208,10 +197,7 @@ def visible_tablets(user: Actor) -> QuerySet[Tablet]:
 
 
 def get_tablet_or_404(user: Actor, tablet_id: uuid.UUID) -> Tablet:
-    tablet = visible_tablets(user).filter(pk=tablet_id).first()
-    if tablet is None:
-        raise Http404("No such tablet.")
-    return tablet
+    return get_object_or_404(visible_tablets(user), pk=tablet_id)
 
 
 def this_tablet(secret: str) -> Tablet | None:
@@ -230,10 +216,7 @@ def visible_studies(user: Actor) -> QuerySet[Study]:
 
 
 def get_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
-    study = visible_studies(user).select_related("clinic").filter(pk=study_id).first()
-    if study is None:
-        raise Http404("No such study.")
-    return study
+    return get_object_or_404(visible_studies(user).select_related("clinic"), pk=study_id)
 
 
 class LinkState(Enum):
@@ -331,10 +314,7 @@ def get_visitor_or_404(patient_id: uuid.UUID | None) -> Patient:
 
 def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
     """A therapist's own form, to begin or to continue it."""
-    assignment = visible_forms(user).select_related(*_FORM).filter(pk=assignment_id).first()
-    if assignment is None:
-        raise Http404("No such form.")
-    return assignment
+    return get_object_or_404(visible_forms(user).select_related(*_FORM), pk=assignment_id)
 
 
 def administered_clinic(user: Actor) -> Clinic | None:
@@ -357,10 +337,7 @@ def clinic_instruments(clinic: Clinic) -> QuerySet[Instrument]:
 def get_instrument_or_404(user: Actor, instrument_id: uuid.UUID) -> Instrument:
     """A form that the user's clinic may ask for; another clinic's upload does not exist."""
     clinic = get_administered_clinic_or_404(user)
-    instrument = clinic_instruments(clinic).filter(pk=instrument_id).first()
-    if instrument is None:
-        raise Http404("No such form.")
-    return instrument
+    return get_object_or_404(clinic_instruments(clinic), pk=instrument_id)
 
 
 def administered_studies(user: Actor) -> QuerySet[Study]:
@@ -369,10 +346,7 @@ def administered_studies(user: Actor) -> QuerySet[Study]:
 
 
 def get_administered_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
-    study = administered_studies(user).select_related("clinic").filter(pk=study_id).first()
-    if study is None:
-        raise Http404("No such study.")
-    return study
+    return get_object_or_404(administered_studies(user).select_related("clinic"), pk=study_id)
 
 
 def clinic_patients(user: Actor) -> QuerySet[Patient]:
@@ -382,10 +356,7 @@ def clinic_patients(user: Actor) -> QuerySet[Patient]:
 
 
 def get_patient_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
-    patient = clinic_patients(user).select_related("clinic").filter(pk=patient_id).first()
-    if patient is None:
-        raise Http404("No such patient.")
-    return patient
+    return get_object_or_404(clinic_patients(user).select_related("clinic"), pk=patient_id)
 
 
 def clinic_staff(user: Actor) -> QuerySet[User]:
@@ -394,15 +365,9 @@ def clinic_staff(user: Actor) -> QuerySet[User]:
 
 
 def get_staff_or_404(user: Actor, user_id: uuid.UUID) -> User:
-    person = clinic_staff(user).filter(pk=user_id).first()
-    if person is None:
-        raise Http404("No such account.")
-    return person
+    return get_object_or_404(clinic_staff(user), pk=user_id)
 
 
 def get_clinic_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
     rows = clinic_therapies(user).select_related("study__clinic", "therapist__user", "patient", "previous")
-    therapy = rows.filter(pk=therapy_id).first()
-    if therapy is None:
-        raise Http404("No such therapy.")
-    return therapy
+    return get_object_or_404(rows, pk=therapy_id)
