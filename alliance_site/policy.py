@@ -78,6 +78,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "people-patient-new",
         "people-patient",
         "people-therapy-new",
+        "withdrawal-enter",
         methods=("GET", "POST"),
     ),
     **_lines(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from surveys.views import people, plan, setup, staff
+from surveys.views import people, plan, setup, staff, withdrawals
 
 _study = "studies/<uuid:study_id>"
 
@@ -17,6 +17,11 @@ urlpatterns = [
     path("patients/new/", people.patient_new, name="people-patient-new"),
     path("patients/<uuid:patient_id>/", people.patient, name="people-patient"),
     path("patients/<uuid:patient_id>/therapy/", people.therapy_new, name="people-therapy-new"),
+    path(
+        "patients/<uuid:patient_id>/studies/<uuid:study_id>/withdrawal/",
+        withdrawals.enter,
+        name="withdrawal-enter",
+    ),
     path("therapies/<uuid:therapy_id>/", people.therapy, name="people-therapy"),
     path("therapies/<uuid:therapy_id>/end/", people.therapy_close, name="people-therapy-end"),
     path("therapies/<uuid:therapy_id>/transfer/", people.therapy_move, name="people-therapy-transfer"),

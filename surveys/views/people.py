@@ -17,6 +17,7 @@ from surveys.access import (
 )
 from surveys.desk import active_studies, own_patients, own_therapists, therapies_of
 from surveys.models import User
+from surveys.parts import own_parts
 from surveys.people_forms import (
     PatientForm,
     TherapyEndForm,
@@ -67,7 +68,12 @@ def patient(request: HttpRequest, patient_id: UUID) -> HttpResponse:
             return redirect("people-patient", row.pk)
         except ContactRefused as refusal:
             form.add_error("contact", str(refusal))
-    context = {"clinic": row.clinic, "patient": row, "therapies": therapies_of(row)}
+    context = {
+        "clinic": row.clinic,
+        "patient": row,
+        "therapies": therapies_of(row),
+        "parts": own_parts(row),
+    }
     return _page(request, "people/patient.html", form, **context)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 import analytics.tasks  # noqa: F401  registers the refit
@@ -32,7 +33,7 @@ from surveys.services.tablets import WrongCode, start_code_issue, start_code_use
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.tokens import token_hash
 from tests import factories
-from tests.conftest import Cast
+from tests.conftest import Cast, signed_in
 from tests.surveys.test_responses import all_at_once
 
 CANARY = "canary@example.org"
@@ -297,3 +298,33 @@ def test_two_withdrawals_at_once_are_one_row_each_and_end_in_the_stronger(cast: 
     counts = [row.choice for row in Withdrawal.objects.order_by("pk")]
     assert counts in (["erase"], ["stop", "erase"])
     assert not Response.objects.filter(assignment__rater="patient").exists()
+
+
+@pytest.mark.django_db
+def test_an_administrator_enters_a_request_on_paper_and_is_asked_twice(cast: Cast, part: Therapy) -> None:
+    client = signed_in(cast.clinic_admin)
+    url = reverse("withdrawal-enter", args=[part.patient.pk, cast.study.pk])
+    patient_page = reverse("people-patient", args=[part.patient.pk])
+    assert url in client.get(patient_page).content.decode()
+    assert client.get(url).content.decode().count('name="choice"') == 3
+    assert client.post(url, {"choice": ""}).status_code == 422
+    assert "Is this what the paper says?" in client.post(url, {"choice": "exclude"}).content.decode()
+    assert not Withdrawal.objects.exists()
+    answer = client.post(url, {"choice": "exclude", "confirm": "yes"}, follow=True)
+    assert "The patient’s part has ended. Please tell them so." in answer.content.decode()
+    assert "Ended on" in answer.content.decode()
+    row = Withdrawal.objects.get()
+    assert (row.choice, row.recorded_by, row.patient) == ("exclude", cast.clinic_admin, part.patient)
+    assert AuditEvent.objects.get(act="withdrawal.enter").actor == cast.clinic_admin
+
+
+@pytest.mark.django_db
+def test_no_request_is_entered_for_a_patient_or_study_of_another_clinic(cast: Cast, part: Therapy) -> None:
+    client = signed_in(cast.clinic_admin)
+    for patient, study in (
+        (cast.stranger_therapy.patient, cast.stranger_study),
+        (part.patient, cast.stranger_study),
+    ):
+        url = reverse("withdrawal-enter", args=[patient.pk, study.pk])
+        assert client.post(url, {"choice": "stop", "confirm": "yes"}).status_code == 404
+    assert not Withdrawal.objects.exists()
