@@ -87,6 +87,9 @@ def patient_form(page: Page, site: Site) -> Iterator[str]:
     """A patient's way from the link to the receipt and on to what they sent; the name of each page on it."""
     link = next(site.links)
     page.goto(link)
+    # These pages speak the patient's language; a reader of another one chooses it.
+    reader = page.evaluate("navigator.language").split("-")[0]
+    page.locator(f'main .languages [lang="{reader}"]').click()
     yield "start"
     page.locator("main form button").first.click()
     page.wait_for_selector("fieldset")
