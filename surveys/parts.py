@@ -108,3 +108,9 @@ def _own_part(patient: Patient, study: Study) -> OwnPart:
         withdrawal=strongest_withdrawal(patient, study),
         left_out_since=left_out.values_list("excluded_at", flat=True).first(),
     )
+
+
+def own_language(patient: Patient) -> str:
+    """The language in which the patient read the last form that they sent, else the one on record."""
+    last = own_responses(patient).first()
+    return last.instrument.language if last else patient.language

@@ -16,12 +16,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from surveys import audit
 from surveys.access import LinkState, get_link, get_visitor_or_404, patient_of_code
 from surveys.models import Patient, Response, Sharing, StudyVersion, Withdrawal
-from surveys.parts import OwnPart, own_part_or_404, own_parts, own_responses
+from surveys.parts import OwnPart, own_language, own_part_or_404, own_parts, own_responses
 from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
 from surveys.services.consent import sharing_narrow
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.views.notices import Notice, about, notice_page
-from surveys.views.wording import speak, wording_of
+from surveys.views.wording import speak
 from surveys.visits import (
     count_wrong_code,
     read_code,
@@ -83,7 +83,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     if found.assignment is None or found.state is not LinkState.RECEIVED:
         return HttpResponseRedirect(reverse("link", args=[token]), status=303)
     assignment = found.assignment
-    wording_of(assignment)
+    speak(assignment.response.instrument.language)
     wait = wait_for_code(assignment.pk)
     if wait:
         refused = notice_page(request, TOO_MANY_CODES, assignment)
@@ -120,7 +120,7 @@ def _visited(view: View) -> View:
             patient = get_visitor_or_404(visitor(request))
         except Http404:
             return notice_page(request, CLOSED, None)
-        speak(patient.language)
+        speak(own_language(patient))
         response = view(request, patient, **kwargs)
         visit_prolong(request, response, patient.pk)
         return response

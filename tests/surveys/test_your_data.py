@@ -12,6 +12,7 @@ from surveys import visits
 from surveys.models import Assignment, AuditEvent, FormLink, Response, Withdrawal
 from surveys.services.consent import consent_give
 from surveys.services.invitations import link_issue
+from surveys.services.responses import Paradata, response_submit
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.tokens import new_token, token_hash
 from surveys.visits import read_code
@@ -297,3 +298,20 @@ def test_a_revealed_form_says_since_when(cast: Cast) -> None:
     assert (
         f"Your therapist can see your result and each answer since {timezone.localdate():%-d %B %Y}" in page
     )
+
+
+def test_the_page_speaks_the_language_in_which_the_last_form_was_sent(cast: Cast) -> None:
+    form = factories.form_of(factories.hold_session(cast.therapy), "patient")
+    opening = factories.open_form(form)
+    response = response_submit(
+        opening=opening,
+        answers={1: 5},
+        sharing="none",
+        client_key=opening.client_key,
+        paradata=Paradata(device="phone", channel="link"),
+        instrument=factories.instrument("wai-s", "patient", "ar"),
+    )
+    token = link_issue_of_received(response)
+    assert '<html lang="ar" dir="rtl">' in Client().get(f"/r/{token}/your-data/").content.decode()
+    page = enter(token, response.receipt_code).get("/your-data/").content.decode()
+    assert '<html lang="ar" dir="rtl">' in page
