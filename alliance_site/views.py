@@ -13,6 +13,7 @@ HOMES = {
     Role.SUPERVISOR.value: "supervisor-home",
     Role.CLINIC_ADMIN.value: "admin-home",
     Role.RESEARCHER.value: "study-list",
+    Role.CLINIC_ADMIN.value: "reception",
 }
 
 

@@ -16,6 +16,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.utils.formats import date_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from surveys.models import Instrument, Session, Sharing, Therapy
@@ -203,22 +204,28 @@ class SessionForm(forms.Form):
     """One line of the session log; times are those of the clinic (settings.TIME_ZONE)."""
 
     held_at = forms.DateTimeField(
-        label="Date and time",
+        label=_("Date and time"),
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         error_messages={
-            "required": "Enter the date and time of the session.",
-            "invalid": "Enter the date and time like this: 2026-05-12 14:00.",
+            "required": _("Enter the date and time of the session."),
+            "invalid": _("Enter the date and time like this: 2026-05-12 14:00."),
         },
     )
     status = forms.ChoiceField(
-        label="What happened",
+        label=_("What happened"),
         choices=Session.Status.choices,
         widget=forms.RadioSelect,
         error_messages={
-            "required": "Choose what happened.",
-            "invalid_choice": "Choose one of the three: held, cancelled, or patient did not come.",
+            "required": _("Choose what happened."),
+            "invalid_choice": _("Choose one of the three: held, cancelled, or patient did not come."),
         },
+    )
+    reason = forms.ChoiceField(
+        label=_("Reason, if it was not held"),
+        choices=[("", _("Not known")), *Session.Reason.choices],
+        required=False,
+        error_messages={"invalid_choice": _("Choose one of the reasons in the list.")},
     )
 
     def __init__(self, *args: object, therapy: Therapy, **kwargs: object) -> None:
@@ -229,14 +236,28 @@ class SessionForm(forms.Form):
         held_at: datetime = self.cleaned_data["held_at"]
         day = timezone.localdate(held_at)
         if held_at > timezone.now():
-            raise forms.ValidationError("This time is still to come. Enter a session once its time is over.")
+            raise forms.ValidationError(
+                _("This time is still to come. Enter a session once its time is over.")
+            )
         # Nobody can take a session out of the log, so a slip of the year is caught here.
         if day < self.therapy.started_on:
             raise forms.ValidationError(
-                f"The therapy began on {date_format(self.therapy.started_on)}. Enter a time after that."
+                gettext("The therapy began on {day}. Enter a time after that.").format(
+                    day=date_format(self.therapy.started_on)
+                )
             )
         if self.therapy.ended_on and day > self.therapy.ended_on:
             raise forms.ValidationError(
-                f"The therapy ended on {date_format(self.therapy.ended_on)}. Enter a time before that."
+                gettext("The therapy ended on {day}. Enter a time before that.").format(
+                    day=date_format(self.therapy.ended_on)
+                )
             )
         return held_at
+
+    def clean(self) -> dict[str, object]:
+        if self.cleaned_data.get("reason") and self.cleaned_data.get("status") == Session.Status.HELD:
+            self.add_error(
+                "reason",
+                _("A session that was held has no such reason. Choose “Not known”, or what happened."),
+            )
+        return self.cleaned_data

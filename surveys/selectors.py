@@ -124,9 +124,15 @@ def last_closing(browser_hash: str) -> datetime:
 
 
 def logged_sessions(therapy: Therapy) -> QuerySet[Session]:
-    """The session log, the latest on top, each session with the forms asked for it."""
-    forms = Assignment.objects.select_related("instrument").order_by("-rater", "instrument__code")
-    return therapy.sessions.prefetch_related(Prefetch("assignments", queryset=forms)).order_by("-held_at")
+    """The session log, the latest on top, each session with the forms asked for it; `is_unrated` where a form
+    of the therapist's own is neither received nor declined."""
+    forms = Assignment.objects.exclude(state=Assignment.State.WITHDRAWN).select_related("instrument")
+    owed = Assignment.objects.filter(session=OuterRef("pk"), rater=Rater.THERAPIST, state__in=OPEN)
+    return (
+        therapy.sessions.annotate(is_unrated=Exists(owed))
+        .prefetch_related(Prefetch("assignments", queryset=forms.order_by("-rater", "instrument__code")))
+        .order_by("-held_at")
+    )
 
 
 def caseload(user: Actor) -> QuerySet[Therapy]:

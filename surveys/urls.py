@@ -1,6 +1,16 @@
 from django.urls import include, path
 
-from surveys.views import instruments, link, offline, paper, respond, tablet, therapist, your_data
+from surveys.views import (
+    instruments,
+    link,
+    offline,
+    paper,
+    respond,
+    session_log,
+    tablet,
+    therapist,
+    your_data,
+)
 
 urlpatterns = [
     path("clinic/", include("surveys.clinic_urls")),
@@ -30,7 +40,11 @@ urlpatterns = [
     path("caseload/", therapist.home, name="therapist-home"),
     path("supervision/", therapist.supervision, name="supervisor-home"),
     path("forms/<uuid:assignment_id>/start/", therapist.form_start, name="own-form-start"),
-    path("therapies/<uuid:therapy_id>/sessions/", therapist.session_log, name="session-log"),
+    path("reception/", session_log.reception, name="reception"),
+    path("therapies/<uuid:therapy_id>/sessions/", session_log.log, name="session-log"),
+    path("therapies/<uuid:therapy_id>/sessions/today/", session_log.today, name="session-today"),
+    path("sessions/<uuid:session_id>/", session_log.correct, name="session-correct"),
+    path("sessions/<uuid:session_id>/no-rating/", session_log.no_rating, name="no-rating"),
     path("instruments/", instruments.instrument_list, name="instrument-list"),
     path("instruments/upload/", instruments.upload, name="instrument-upload"),
     path("instruments/<uuid:instrument_id>/", instruments.instrument, name="instrument"),

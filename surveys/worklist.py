@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from surveys.access import Actor, clinic_therapies, visible_forms, visible_therapies
 from surveys.changes import FormChange, LogChange, Moved
-from surveys.models import Assignment, AuditEvent, StudyVersion, Therapy
+from surveys.models import Assignment, AuditEvent, Rater, Session, StudyVersion, Therapy
 from surveys.selectors import OPEN, with_progress
 
 # A running therapy without a line in its log for longer than this is asked about.
@@ -53,6 +53,12 @@ def expired_own_forms(user: Actor) -> QuerySet[Assignment]:
         session__isnull=False,
         version__visibility=StudyVersion.Visibility.FEEDBACK,
     )
+
+
+def unrated_forms(session: Session) -> QuerySet[Assignment]:
+    """The therapist's own forms about a session that are neither received nor declined."""
+    forms = session.assignments.filter(rater=Rater.THERAPIST, state__in=OPEN)
+    return forms.select_related("instrument", "version").order_by("instrument__code")
 
 
 def clinic_caseload(user: Actor, code: str = "", is_all: bool = False) -> QuerySet[Therapy]:

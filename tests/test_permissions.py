@@ -60,6 +60,7 @@ def url_of(name: str, cast: Cast) -> str:
         "token": {"token": "A" * 43},
         "assignment_id": {"assignment_id": factories.form_of(session, "therapist").pk},
         "therapy_id": {"therapy_id": cast.therapy.pk},
+        "session_id": {"session_id": session.pk},
         "study_id": {"study_id": cast.study.pk},
         "patient_id": {"patient_id": cast.therapy.patient.pk},
         "user_id": {"user_id": cast.colleague.pk},
@@ -115,7 +116,16 @@ def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town
 
 
 OWN_PAGES = {
-    "therapist": ["therapist-home", "therapy", "session-log", "api-therapies", "api-therapy-trend"],
+    "therapist": [
+        "therapist-home",
+        "therapy",
+        "session-log",
+        "session-today",
+        "session-correct",
+        "no-rating",
+        "api-therapies",
+        "api-therapy-trend",
+    ],
     "researcher": [
         "study-list",
         "study-codebook",
@@ -125,6 +135,10 @@ OWN_PAGES = {
     ],
     "supervisor": ["supervisor-home"],
     "clinic_admin": [
+        "reception",
+        "session-log",
+        "session-today",
+        "session-correct",
         "instrument-list",
         "instrument-upload",
         "instrument",
@@ -154,7 +168,17 @@ def test_the_pages_of_one_s_own_role_open(town: Cast, actor: str, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["therapy", "therapy-chart", "session-log", "own-form-start", "api-therapy-trend"]
+    "name",
+    [
+        "therapy",
+        "therapy-chart",
+        "session-log",
+        "session-today",
+        "session-correct",
+        "no-rating",
+        "own-form-start",
+        "api-therapy-trend",
+    ],
 )
 @pytest.mark.parametrize("actor", ["colleague", "stranger", "superuser", "supervisor"])
 def test_another_person_s_therapy_does_not_exist(town: Cast, actor: str, name: str) -> None:

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from surveys import planning
@@ -200,6 +201,8 @@ class Session(models.Model):
         HOLIDAY = "holiday", _("Holiday")
         NO_WORD = "no_word", _("No word from the patient")
         TOO_LATE = "too_late", _("Came too late to be seen")
+        # Nobody takes a line out of the log; one that should never have been there says so.
+        MISTAKE = "mistake", _("Entered by mistake")
         OTHER = "other", _("Another reason")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -262,7 +265,7 @@ class Assignment(models.Model):
         "surveys.Therapist", on_delete=models.PROTECT, null=True, blank=True, related_name="trait_assignments"
     )
     period = models.CharField(
-        max_length=20, blank=True, help_text="Of a form about practice in general, e.g. 2026"
+        max_length=20, blank=True, help_text="Of a form about practice in general: entry, year-1, year-2 …"
     )
     occasion = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="The planned session number that the form stands for"
@@ -298,6 +301,16 @@ class Assignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instrument_id} for {self.session_id or self.therapist_id}"
+
+    @property
+    def period_words(self) -> str:
+        """Of a form about practice in general: which of them it is."""
+        if self.period == planning.ENTRY:
+            return gettext("on joining the study")
+        years = self.period.removeprefix("year-")
+        if years == self.period or not years.isdigit():
+            return self.period
+        return ngettext("after {n} year", "after {n} years", int(years)).format(n=years)
 
 
 class FormLink(models.Model):

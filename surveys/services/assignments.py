@@ -50,7 +50,7 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
     due = _by_key(therapy, due_forms(plan, log, therapy.arm, given))
     planned = _by_key(therapy, due_forms(plan, log, therapy.arm))
     not_held = {row.id for row in log if row.status != Session.Status.HELD}
-    begun = {row.session_id for row in there if row.state not in (DUE, WITHDRAWN)} - not_held
+    begun = {row.session_id for row in there if row.state not in (DUE, WITHDRAWN)}
     now = timezone.now()
 
     def is_over(row: Assignment) -> bool:
@@ -137,7 +137,7 @@ def sync_request(form: Assignment) -> None:
     others = Assignment.objects.filter(
         session__therapy=form.session.therapy_id, rater=form.rater, instrument=form.instrument_id, state=DUE
     )
-    if others.exclude(session=form.session_id).exists():
+    if others.exists():
         jobs.request("forms", form.session.therapy_id)
 
 

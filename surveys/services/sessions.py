@@ -130,7 +130,7 @@ def session_correct(
         number=row.number,
         **_detail(moved, forms),
     )
-    if moved or row.number != was["number"]:
+    if moved:
         jobs.request("refit", therapy.study_id)
     return LogChange([row], moved, forms, event)
 
@@ -195,7 +195,7 @@ def _refuse_if_rated_before(session: Session, held_at: datetime) -> None:
 
 
 @transaction.atomic
-def rating_decline(*, session: Session, actor: User) -> int:
+def rating_decline(*, session: Session, actor: Actor | None = None) -> int:
     """The therapist gives no rating of their own for this session: their forms about it that are not
     received are declined, also when their time is over, and the patient's rating shows as the policy allows.
     How many forms; none, and nothing done, where all were received or declined before."""

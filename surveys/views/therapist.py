@@ -1,4 +1,4 @@
-"""The therapist's own pages: what is to do, the caseload, the session log; and a supervisor's overview."""
+"""The therapist's own pages: what is to do, and the caseload; and a supervisor's overview."""
 
 from uuid import UUID
 
@@ -6,20 +6,21 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from surveys.access import browser_hash, first_clinic, form_state, get_form_or_404, get_therapy_or_404
+from surveys.access import browser_hash, first_clinic, form_state, get_form_or_404
 from surveys.browsers import device_class
-from surveys.forms import SessionForm
 from surveys.models import Role
-from surveys.selectors import caseload, logged_sessions, supervised_progress, todo_forms
+from surveys.selectors import caseload, supervised_progress, todo_forms
 from surveys.services.responses import FormClosed, form_open
-from surveys.services.sessions import SessionExists, session_close
 from surveys.views.notices import NOTICES, notice_page, see_other
+from surveys.worklist import sessions_to_close, unrated_therapies
 
 
 def home(request: HttpRequest) -> HttpResponse:
     context = {
         "clinic": first_clinic(request.user, Role.THERAPIST),
         "forms": todo_forms(request.user),
+        "to_close": sessions_to_close(request.user),
+        "unrated": unrated_therapies(request.user),
         "therapies": caseload(request.user),
     }
     return render(request, "surveys/caseload.html", context)
@@ -45,25 +46,3 @@ def form_start(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         state = form_state(assignment, timezone.now())
         return notice_page(request, NOTICES.get(state, NOTICES[FormClosed]), assignment)
     return see_other("form", assignment.pk)
-
-
-def session_log(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
-    """The log of a therapy, and the entry of a session that took place or did not."""
-    therapy = get_therapy_or_404(request.user, therapy_id)
-    hour = timezone.localtime().replace(minute=0, second=0, microsecond=0)
-    form = SessionForm(request.POST or None, therapy=therapy, initial={"held_at": hour, "status": "held"})
-    if request.method == "POST" and form.is_valid():
-        try:
-            session = session_close(therapy=therapy, actor=request.user, **form.cleaned_data).session
-            return see_other("session-log", therapy.pk, f"?entered={session.pk}")
-        except SessionExists as error:
-            form.add_error("held_at", f"{error} Enter another time.")
-    context = {
-        "therapy": therapy,
-        "clinic": therapy.therapist.clinic,
-        "form": form,
-        "sessions": logged_sessions(therapy),
-        "entered": None if form.errors else request.GET.get("entered"),
-        "now": timezone.now(),
-    }
-    return render(request, "surveys/session_log.html", context, status=422 if form.errors else 200)

@@ -114,6 +114,15 @@ def test_the_time_of_a_session_moves_the_time_of_its_forms(cast: Cast) -> None:
         assert (form.opens_at, form.closes_at) == (day(59), day(61)), form.rater
 
 
+def test_a_form_that_was_received_keeps_its_times(cast: Cast) -> None:
+    (session,) = hold(cast.therapy, 59)
+    form = factories.form_of(session, "patient")
+    factories.give(form)
+    session_correct(session=session, held_at=day(58), status="held")
+    form.refresh_from_db()
+    assert (form.opens_at, form.closes_at) == (day(59), day(61))
+
+
 def test_a_form_that_was_begun_never_closes_earlier_than_it_said(cast: Cast) -> None:
     (session,) = hold(cast.therapy, 59)
     form = factories.form_of(session, "patient")
