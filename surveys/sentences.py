@@ -16,11 +16,11 @@ class Sentence(str):
         return made
 
 
-def translated(text: str, gettext: Callable[[str], str]) -> str:
+def translated(text: str, translate: Callable[[str], str]) -> str:
     if not isinstance(text, Sentence):
         return text
     values = {
-        name: translated(value, gettext) if isinstance(value, str) else value
+        name: translated(value, translate) if isinstance(value, str) else value
         for name, value in text.values.items()
     }
-    return gettext(text.template) % values
+    return translate(text.template) % values
