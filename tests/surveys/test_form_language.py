@@ -173,7 +173,7 @@ def test_a_therapists_form_speaks_the_language_of_their_pages(cast: Cast, patien
     for language in ("de", "en"):
         page = client.get(f"/f/{own.pk}/", headers={"accept-language": language}).content.decode()
         assert shown(page)[1] == language
-    assert 'form="questionnaire" name="language"' not in page
+    assert 'class="languages" role="group"' not in page
 
 
 def test_the_page_without_connection_speaks_the_language_of_the_form(patient_form: Assignment) -> None:

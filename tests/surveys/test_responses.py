@@ -1,13 +1,16 @@
 """Storing a form: once, whole, with its trace, whoever sends it at the same moment."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, connection, connections
+from django.test import Client
 
-from surveys.models import AuditEvent, DraftAnswer, Job, Response, Score
+from surveys.models import AuditEvent, DraftAnswer, Job, Opening, Response, Score
 from surveys.services.responses import (
     AlreadyReceived,
     DifferentAnswers,
@@ -63,6 +66,37 @@ def test_twenty_sendings_of_one_form_are_one_response(cast: Cast) -> None:
     assert Score.objects.count() == 4
     assert AuditEvent.objects.filter(act="response.submit").count() == 1
     assert Job.objects.filter(state="pending").count() == 1
+
+
+@pytest.mark.slow
+def test_a_hundred_forms_sent_twenty_times_at_once_with_mixed_keys_are_a_hundred_responses(
+    cast: Cast,
+) -> None:
+    """Half of them are sent twenty times by one browser, which leads to one receipt each; the others once
+    by twenty browsers each, of which one is first and nineteen are told so. Nothing ever fails."""
+    outcomes = []
+    for place in range(100):
+        therapy = factories.make_therapy(cast.study)
+        form = factories.form_of(factories.hold_session(therapy), "patient")
+        secrets = [f"{n if place % 2 else 0:043}" for n in range(20)]
+        openings = [factories.open_form(form, browser=secret) for secret in secrets]
+
+        def send(secret: str, opening: Opening) -> tuple[int, str]:
+            client = Client()
+            client.cookies["__Host-browser"] = secret
+            answers = {f"item_{number}": "4" for number in range(1, 13)}
+            fields = {"key": opening.client_key, "version": opening.assignment.instrument_id}
+            url = f"/f/{opening.assignment_id}/"
+            answer = client.post(f"{url}send/", {**answers, **fields, "sharing": "none", "send": "send"})
+            return answer.status_code, answer.get("Location", "").removeprefix(url)
+
+        work = [partial(send, *pair) for pair in zip(secrets, openings, strict=True)]
+        outcomes.append(Counter(all_at_once(work)))
+    same_key = Counter({(303, "receipt/"): 20})
+    other_keys = Counter({(303, "receipt/"): 1, (409, ""): 19})
+    assert outcomes == [same_key, other_keys] * 50
+    assert Response.objects.count() == 100
+    assert AuditEvent.objects.filter(act="response.submit").count() == 100
 
 
 def test_of_many_browsers_the_first_one_counts(cast: Cast) -> None:

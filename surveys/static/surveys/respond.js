@@ -97,8 +97,8 @@
       else say("saved");
     } else if (isFinal(response)) {
       isRefused = true;
-      // 403: somebody signed in beside this page. Sending still works, reloading would lose what is open.
-      say(response.status === 403 ? "refused" : "gone", true);
+      // 403, 404: somebody signed in or out beside this page. Sending keeps what is filled in, reloading might not.
+      say([403, 404].includes(response.status) ? "refused" : "gone", true);
     } else {
       isHeldUp = true;
       say("unsavedYet", true);

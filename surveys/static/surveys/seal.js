@@ -28,7 +28,6 @@ const sealed = (() => {
   };
 
   const forgetOld = async () => {
-    if (!isPossible) return;
     const records = await store("readwrite");
     const old = (await done(records.getAll())).filter((record) => Date.now() - record.at > LIFE);
     await Promise.all(old.map((record) => done(records.delete(record.id))));
@@ -36,6 +35,7 @@ const sealed = (() => {
 
   const open = async (form, keyText) => {
     if (!isPossible || !keyText) return null;
+    await old;
     const bytes = Uint8Array.from(atob(keyText), (letter) => letter.charCodeAt(0));
     const key = await crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
     const additionalData = new TextEncoder().encode(form);
@@ -78,15 +78,15 @@ const sealed = (() => {
       const fields = new Map((await Promise.all(records.map(unseal))).flat());
       since = Math.min(since, ...records.map((record) => record.at));
       await write([...fields]);
-      const old = await store("readwrite");
-      await Promise.all(records.map((record) => done(old.delete(record.id))));
+      const rest = await store("readwrite");
+      await Promise.all(records.map((record) => done(rest.delete(record.id))));
       return fields;
     };
 
     return { write, take };
   };
 
-  forgetOld().catch(() => {});
+  const old = isPossible && forgetOld().catch(() => {});
   // The page after sending names the form that needs no copy any more.
   const over = document.currentScript.dataset.over;
   if (over) forget(over).catch(() => {});
