@@ -64,11 +64,12 @@
   const isFinal = (response) => response !== null && response.status >= 400 && response.status < 500 && response.status !== 429;
 
   const seal = () => {
+    if (isLeaving) return;
     const sharing = form.querySelector('input[name="sharing"]:checked');
     const fields = [...unsaved];
     if (sharing && !sharing.defaultChecked) fields.push(["sharing", sharing.value]);
     if (intent) fields.push(["send", intent]);
-    return copy?.write(fields);
+    copy?.write(fields);
   };
 
   const showCount = () => {
@@ -128,7 +129,8 @@
     const there = response?.ok && response.redirected ? new URL(response.url) : null;
     if (there?.pathname.startsWith(home) || there?.pathname.startsWith(form.dataset.tablet)) {
       // The server has every answer now, be the form received or some items still open.
-      await (copy && sealed.forget(form.dataset.form).catch(() => {}));
+      isLeaving = true;
+      await copy?.clear();
       leave(there);
     } else if (isFinal(response)) {
       sendPlainly("send", intent);
@@ -152,8 +154,11 @@
   // The answers travel along; the same page comes back in the other language.
   const speak = async (language) => {
     const response = await post(form.action, [...new FormData(form), ["language", language]], 10);
-    if (response?.ok && response.redirected) leave(response.url);
-    else if (isFinal(response)) sendPlainly("language", language);
+    if (response?.ok && response.redirected) {
+      isLeaving = true;
+      await copy?.clear();
+      leave(response.url);
+    } else if (isFinal(response)) sendPlainly("language", language);
     else saving.now();
   };
 
@@ -187,7 +192,8 @@
     delete form.dataset.seal;
     copy = await sealed.open(id, key);
     const kept = (await copy?.take()) ?? new Map();
-    intent ||= kept.get("send") ?? "";
+    // What the server has just asked about waits for an answer.
+    if (!document.getElementById("open")) intent ||= kept.get("send") ?? "";
     kept.forEach((value, name) => {
       const input = form.querySelector(`input[type="radio"][name="${name}"][value="${value}"]`);
       if (!input || input.checked || unsaved.has(name)) return;

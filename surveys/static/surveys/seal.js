@@ -83,7 +83,12 @@ const sealed = (() => {
       return fields;
     };
 
-    return { write, take };
+    const clear = () => {
+      last = last.then(() => forget(form)).catch(() => {});
+      return last;
+    };
+
+    return { write, take, clear };
   };
 
   const old = isPossible && forgetOld().catch(() => {});
