@@ -57,6 +57,7 @@ PAGES = (
     View("sign-in", "", "/accounts/login/"),
     View("password-reset", "", "/accounts/password/reset/"),
     View("unknown-link", "", "/r/nothing/"),
+    View("no-connection", "", "/f/offline/"),
     View("no-such-page", "", "/nowhere/"),
 )
 
