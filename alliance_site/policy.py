@@ -77,6 +77,15 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         methods=("GET", "POST"),
     ),
     **_lines(THERAPIST, "therapy", "therapy-chart"),
+    **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "form-links"),
+    **_lines(
+        f"{THERAPIST}|{CLINIC_ADMIN}",
+        "form-links-screen",
+        "form-links-paper",
+        "form-links-mail",
+        "form-links-revoke",
+        methods=("POST",),
+    ),
     **_lines(SUPERVISOR, "supervisor-home"),
     **_lines(CLINIC_ADMIN, "admin-home", "people-staff", "people-patients", "people-therapy"),
     **_lines(

@@ -218,8 +218,10 @@ EMAIL_USE_SSL = env.flag("EMAIL_USE_SSL")
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=not EMAIL_USE_SSL)
 EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = VAR / "outbox"
-_backend = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "alliance_site.outbox.Outbox"
+_outbox = "alliance_site.outbox.Outbox"
+_backend = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else _outbox
 EMAIL_BACKEND = env.text("EMAIL_BACKEND") or _backend
+MAIL_STAYS_HERE = _outbox == EMAIL_BACKEND
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "alliance@localhost")
 
 # What stands before the links in mails and on slips. A guess would send patients to nowhere, so there is

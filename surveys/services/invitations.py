@@ -7,8 +7,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys import audit
-from surveys.access import LinkState, form_state
-from surveys.models import Assignment, FormLink, Message, Rater, User
+from surveys.access import Actor, LinkState, form_state
+from surveys.models import Assignment, FormLink, Message, Rater
 from surveys.tokens import new_token, token_hash
 
 
@@ -18,7 +18,7 @@ class LinkRefused(ValueError):
 
 @transaction.atomic
 def link_issue(
-    *, assignment: Assignment, via: FormLink.Via = FormLink.Via.SCREEN, actor: User | None = None
+    *, assignment: Assignment, via: FormLink.Via = FormLink.Via.SCREEN, actor: Actor | None = None
 ) -> str:
     """The token of a new link to a patient's open form; earlier links to it go on working. Raises LinkRefused
     for a form that is not a patient's or is no longer open."""
@@ -48,7 +48,7 @@ def link_url(token: str) -> str:
 
 
 @transaction.atomic
-def links_revoke(*, form: Assignment, actor: User | None = None) -> int:
+def links_revoke(*, form: Assignment, actor: Actor | None = None) -> int:
     """Ends every link to a form, and sends none of the e-mails that wait, as they would carry new ones. Who
     has begun the form in a browser can still send it. Returns how many links there were."""
     row = Assignment.objects.select_for_update(of=("self",)).select_related("study__clinic").get(pk=form.pk)

@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys import audit, jobs
+from surveys.access import Actor
 from surveys.mail import MailRefused, MailUnsure, compose, deliver
 from surveys.models import Assignment, FormLink, Message, Rater, User
 from surveys.selectors import OPEN
@@ -60,7 +61,7 @@ def invitations_plan(*, forms: Collection[Assignment], is_anew: bool = False) ->
 
 
 @transaction.atomic
-def message_request(*, form: Assignment, actor: User) -> Message:
+def message_request(*, form: Assignment, actor: Actor) -> Message:
     """Another invitation to an open form, whatever was sent before. Raises MessageRefused, also while one is
     under way: a second click sends nothing."""
     row = _lock(form.pk)
@@ -81,15 +82,23 @@ def sending_refusal(form: Assignment) -> str:
     return _needless(form) or ("" if settings.SITE_URL else str(Message.Problem.NO_SITE.label))
 
 
-def _needless(form: Assignment) -> str:
-    therapy = form.session.therapy if form.session else None
-    if form.state not in OPEN or form.closes_at <= timezone.now() or therapy is None:
+def link_refusal(form: Assignment) -> str:
+    """Why no link to a patient's form can be handed over now; empty where one can."""
+    return _over(form) or ("" if settings.SITE_URL else str(Message.Problem.NO_SITE.label))
+
+
+def _over(form: Assignment) -> str:
+    if form.state not in OPEN or form.closes_at <= timezone.now() or form.session is None:
         return _("This form is not open any more, so there is nothing to send.")
-    if therapy.stopped_at is not None:
+    if form.session.therapy.stopped_at is not None:
         return _("This patient wants to be asked no more, so nothing is sent.")
-    if not therapy.patient.contact:
-        return _("There is no e-mail address of this patient. The clinic’s administration can enter one.")
     return ""
+
+
+def _needless(form: Assignment) -> str:
+    if not _over(form) and form.session is not None and not form.session.therapy.patient.contact:
+        return _("There is no e-mail address of this patient. The clinic’s administration can enter one.")
+    return _over(form)
 
 
 def message_send(scope: str) -> jobs.Write:
@@ -215,9 +224,12 @@ def _lock(form_id: UUID) -> Assignment:
     )
 
 
-def _add(form: Assignment, kind: Message.Kind, due_at: datetime, by: User | None = None) -> Message:
+def _add(form: Assignment, kind: Message.Kind, due_at: datetime, by: Actor | None = None) -> Message:
     number = form.messages.filter(kind=kind).count() + 1
-    row = Message.objects.create(assignment=form, kind=kind, number=number, due_at=due_at, requested_by=by)
+    person = by if isinstance(by, User) else None
+    row = Message.objects.create(
+        assignment=form, kind=kind, number=number, due_at=due_at, requested_by=person
+    )
     jobs.request(JOB, row.pk, due_at)
     return row
 
