@@ -140,10 +140,89 @@ def form_upload(page: Page, site: Site) -> Iterator[str]:
     yield "licence-faults"
 
 
+def open_form(site: Site) -> str:
+    """A patient's form of the therapist's own that nobody has begun."""
+    query = (
+        "SELECT a.id FROM surveys_assignment a JOIN surveys_session s ON s.id = a.session_id"
+        " WHERE a.rater = 'patient' AND a.state = 'due' AND a.closes_at > now()"
+        " AND s.therapy_id::text = ANY(%s) ORDER BY a.closes_at, a.id LIMIT 1"
+    )
+    return str(site.sql(query, site.manifest["therapy_ids"])[0][0])
+
+
+def form_on_paper(page: Page, site: Site) -> Iterator[str]:
+    """A sheet to print, and a slip in typing it in; nothing is stored."""
+    form = open_form(site)
+    page.goto(f"{site.base_url}/forms/{form}/paper/")
+    yield "paper-form"
+    page.goto(f"{site.base_url}/forms/{form}/paper/entry/")
+    yield "paper-entry"
+    page.locator("[name=item_2]").fill("9")
+    page.locator("#paper button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "paper-entry-slip"
+
+
+def enrol(page: Page, site: Site, pin: str) -> None:
+    page.goto(f"{site.base_url}/tablets/")
+    page.locator("[name=name]").fill("Waiting room")
+    page.locator("[name=pin]").fill(pin)
+    page.locator("main button.button-primary").click()
+
+
+def tablet(page: Page, site: Site) -> Iterator[str]:
+    """The administrator's browser becomes a tablet and takes a patient from the code to the thanks."""
+    assert page.context.browser is not None
+    other = page.context.browser.new_page()
+    sign_in(other, site, "clinic_admin")
+    enrol(other, site, "730915")
+    other.wait_for_url("**/tablet/")
+    other.close()
+    page.goto(f"{site.base_url}/tablets/")
+    yield "tablets"
+    page.evaluate(
+        """(address) => {
+            const form = document.querySelector("main form[method=post]");
+            form.action = address;
+            form.submit();
+        }""",
+        f"/forms/{open_form(site)}/start-code/",
+    )
+    page.wait_for_selector(".code-huge")
+    yield "start-code"
+    code = page.locator(".code-huge").inner_text()
+    enrol(page, site, "1")
+    page.wait_for_selector("main .notice-error")
+    yield "tablets-slip"
+    enrol(page, site, "730915")
+    page.wait_for_url("**/tablet/")
+    page.locator("[name=code]").fill("12")
+    page.locator("main form button").click()
+    page.wait_for_selector("main .error")
+    yield "tablet-lock"
+    page.goto(f"{site.base_url}/tablet/leave/")
+    yield "tablet-leave"
+    page.goto(f"{site.base_url}/tablet/")
+    page.locator("[name=code]").fill(code)
+    page.locator("main form button").click()
+    page.wait_for_url("**/begin/")
+    yield "tablet-start"
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("fieldset")
+    page.locator("#still-there").evaluate("(dialog) => dialog.showModal()")
+    yield "tablet-still-there"
+    page.keyboard.press("Escape")
+    page.locator("[name=send][value=send]").last.click()
+    page.locator("[value=anyway]").first.click()
+    page.wait_for_url("**/tablet/done/")
+    page.locator("summary").click()
+    yield "tablet-done"
+
+
 # Pages that are reached by filling something in.
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
     "": (patient_form,),
-    "clinic_admin": (form_upload,),
+    "clinic_admin": (form_upload, form_on_paper, tablet),
 }
 
 

@@ -49,13 +49,17 @@
   const post = async (address, fields, seconds) => {
     const token = form.elements.namedItem("csrfmiddlewaretoken").value;
     try {
-      return await fetch(address, {
+      const response = await fetch(address, {
         method: "POST",
         body: new URLSearchParams(fields),
         headers: { "X-CSRFToken": token },
         credentials: "same-origin",
         signal: AbortSignal.timeout(seconds * 1000),
       });
+      if (!response.redirected || new URL(response.url).pathname !== form.dataset.tablet) return response;
+      // The tablet was locked or taken out of use: what is on this page is nobody's to see any more.
+      leave(response.url);
+      return new Promise(() => {});
     } catch {
       return null;
     }
@@ -110,7 +114,8 @@
 
   const leave = (address) => {
     isLeaving = true;
-    window.location.assign(address);
+    if (form.dataset.tablet) window.location.replace(address);
+    else window.location.assign(address);
   };
 
   // What the server refuses for good it explains on a page of its own: let the browser go there.
