@@ -149,7 +149,6 @@ def trait_form_assign(
     instrument: Instrument,
     period: str,
     opens_at: datetime | None = None,
-    window: timedelta = TRAIT_WINDOW,
 ) -> Assignment:
     """Makes a form about practice in general due for one therapist and period; once, however often called.
     Raises ValueError where the study has no active version at that time."""
@@ -166,7 +165,7 @@ def trait_form_assign(
             "version": version,
             "rater": instrument.rater,
             "opens_at": opens,
-            "closes_at": opens + window,
+            "closes_at": opens + TRAIT_WINDOW,
         },
     )
     return assignment
@@ -208,7 +207,6 @@ def _is_new(line: PlanLine, therapist: Therapist, period: str) -> bool:
         study=line.version.study,
         instrument=line.instrument,
         period=period,
-        window=timedelta(hours=line.window_hours),
     )
     return True
 

@@ -147,7 +147,7 @@ def test_a_transfer_that_cannot_be_is_refused_and_changes_nothing(cast: Cast) ->
 @pytest.fixture
 def trait_study(cast: Cast) -> Study:
     form = factories.instrument("dpccq-difficulties", "therapist")
-    factories.replan(cast.study, extra=[{"instrument": form, "period": "yearly", "window_hours": 24 * 30}])
+    factories.replan(cast.study, extra=[{"instrument": form, "period": "yearly"}])
     return cast.study
 
 
@@ -163,7 +163,7 @@ def test_every_therapist_with_a_running_therapy_owes_the_forms_about_practice_on
     assert trait_forms_assign() == 0
     assert owed(cast.therapy.therapist) == owed(cast.colleague_therapy.therapist) == ["entry"]
     form = Assignment.objects.get(therapist=cast.therapy.therapist)
-    assert (form.closes_at - form.opens_at, form.version) == (timedelta(days=30), trait_study.current)
+    assert (form.closes_at - form.opens_at, form.version) == (timedelta(days=60), trait_study.current)
     assert owed(cast.stranger_therapy.therapist) == []
 
 
