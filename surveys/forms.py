@@ -64,12 +64,12 @@ def read_form(
     instrument = next((row for row in wordings if row.pk == version), None)
     # First, because a page of another version may hold items that this one does not have.
     if instrument is None:
-        raise OutdatedForm("This page holds an older version of the form.")
+        raise OutdatedForm(gettext("This page holds an older version of the form."))
     if "language" in fields and language not in {row.language for row in wordings}:
-        raise BadField("The field language holds a language that the form does not have.")
+        raise BadField(gettext("The field language holds a language that the form does not have."))
     sharing = fields.get("sharing")
     if sharing is not None and sharing not in Sharing.values:
-        raise BadField("The field sharing holds a choice that the form does not offer.")
+        raise BadField(gettext("The field sharing holds a choice that the form does not offer."))
     return SentForm(
         key=_uuid(fields, "key"),
         instrument=instrument,
@@ -99,13 +99,13 @@ def kept_fields(data: QueryDict) -> dict[str, str]:
 
 def _single_fields(data: QueryDict, files: MultiValueDict[str, UploadedFile], n_most: int) -> dict[str, str]:
     if files:
-        raise BadField("A file was sent; this form has no field for one.")
+        raise BadField(gettext("A file was sent; this form has no field for one."))
     n_values = sum(len(values) for _, values in data.lists())
     if n_values > max(MAX_FIELDS, n_most):
-        raise BadField("More fields were sent than this form has.")
+        raise BadField(gettext("More fields were sent than this form has."))
     for name, values in data.lists():
         if len(values) != 1:
-            raise BadField(f"{_shown(name)} was sent more than once.")
+            raise BadField(gettext("%(field)s was sent more than once.") % {"field": _shown(name)})
     return {name: str(value) for name, value in data.items()}
 
 
@@ -117,11 +117,13 @@ def _answers(fields: Mapping[str, str], form: InstrumentFile, others: frozenset[
             continue
         match = _ITEM.fullmatch(name)
         if match is None or int(match[1]) not in on_form:
-            raise BadField(f"{_shown(name)} is not part of this form.")
+            raise BadField(gettext("%(field)s is not part of this form.") % {"field": _shown(name)})
         try:
             answers[int(match[1])] = PREFER_NOT if text == str(PREFER_NOT) else parse_answer(form, text)
         except ValueError as error:
-            raise BadField(f"{_shown(name)}: {error}") from error
+            sentence = gettext("%(field)s must hold a whole number from %(minimum)d to %(maximum)d.")
+            words = {"field": _shown(name), "minimum": form.minimum, "maximum": form.maximum}
+            raise BadField(sentence % words) from error
     return answers
 
 
@@ -132,12 +134,16 @@ def _uuid(fields: Mapping[str, str], name: str) -> UUID:
         value = None
     # UUID() also takes braces, a prefix and other spellings that no page of ours writes.
     if value is None or str(value) != fields[name]:
-        raise BadField(f"The field {name} is missing or not as this page sends it.")
+        raise BadField(
+            gettext("The field %(name)s is missing or not as this page sends it.") % {"name": name}
+        )
     return value
 
 
 def _shown(name: str) -> str:
-    return f"The field {name}" if _NAME.fullmatch(name) else "A field with a name that no form uses"
+    if _NAME.fullmatch(name):
+        return gettext("The field %(name)s") % {"name": name}
+    return gettext("A field with a name that no form uses")
 
 
 def _digits(text: str) -> str:

@@ -66,7 +66,9 @@ def test_every_marked_word_is_collected(collected: Catalog) -> None:
             )
             if isinstance(node, ast.Call) and name in messages.KEYWORDS and node.args:
                 word = node.args[1 if "pgettext" in name else 0]
-                if not isinstance(word, ast.Constant) or word.value not in known:
+                # A name stands for a sentence that is marked where it is written.
+                is_name = isinstance(word, ast.Name | ast.Attribute)
+                if not is_name and getattr(word, "value", None) not in known:
                     missed.append(f"{path.name}:{node.lineno}")
     assert missed == []
 
@@ -92,3 +94,104 @@ def test_arabic_counts_in_its_six_forms() -> None:
     assert "3 جلسات" in said[3]
     assert "11 جلسة" in said[4]
     assert "103 جلسات" in said[6]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_message_is_translated_and_none_has_gone(language: str, collected: Catalog) -> None:
+    """After a change of words: `make messages`, then translate what it lists."""
+    known = {(message.context, tuple(ids(message))): message for message in catalogue(language) if message.id}
+    asked = {(message.context, tuple(ids(message))) for message in collected if message.id}
+    assert asked - known.keys() == set(), "missing"
+    assert known.keys() - asked == set(), "no longer used"
+    assert [message.id for message in known.values() if messages.is_open(message)] == []
+
+
+# Of the attributes of a page's own only those that hold words, which shows by a blank.
+ATTRIBUTES = re.compile(
+    r'\s(?:alt|title|placeholder|aria-label|data-label)="([^"]*)"|\sdata-[\w-]+="([^"]* [^"]*)"'
+)
+DROPPED = (
+    r"{% comment %}.*?{% endcomment %}",
+    r"{#.*?#}",
+    r"{% blocktranslate.*?{% endblocktranslate %}",
+    r"{% block main_class %}.*?{% endblock %}",
+    r"{%.*?%}",
+    r"{{.*?}}",
+    r"<(script|style)\b.*?</\1>",
+    r"Alliance Tracker",
+    r"&\w+;",
+)
+WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def bare_words(template: str) -> list[str]:
+    """What a reader of the page would read and no translation would reach."""
+    for pattern in DROPPED:
+        template = re.sub(pattern, "", template, flags=re.DOTALL)
+    texts = ["".join(pair) for pair in ATTRIBUTES.findall(template)] + re.split(r"<[^>]*>", template)
+    return [text.strip() for text in texts if WORD.search(text)]
+
+
+def test_no_template_has_words_that_are_not_translated() -> None:
+    assert bare_words('<p title="Help">{% translate "Yes" %} <b>No</b> {# why #}</p>') == ["Help", "No"]
+    found = {
+        str(path.relative_to(messages.ROOT)): words
+        for path in sorted((messages.ROOT / "templates").rglob("*.html"))
+        if (words := bare_words(path.read_text()))
+    }
+    assert found == {}, found
+
+
+def test_no_template_writes_a_day_or_counts_in_a_way_of_its_own() -> None:
+    """Named formats follow the language; ISO days are for machines. `pluralize` knows English alone."""
+    pattern = re.compile(r'\|date:"(?!\w+_FORMAT"|Y-m-d|c")[^"]*"|\|pluralize')
+    found = {
+        path.name: words
+        for path in sorted((messages.ROOT / "templates").rglob("*.*"))
+        if (words := pattern.findall(path.read_text()))
+    }
+    assert found == {}
+
+
+SENTENCE = re.compile(r"[A-Z][^\n]* [^\n]*[.?!]")
+# Rooms whose sentences end on a page. Elsewhere they are for programmers and operators, or a page has words
+# of its own for what is refused.
+SPOKEN = re.compile(r"surveys/(views/|\w*forms\.py)|(analytics|alliance_site)/(views|middleware)")
+
+
+# What these are told, nobody reads on a page.
+UNSEEN = ("Http404", "exception", "error", "info", "warning")
+
+
+def bare_sentences(code: str) -> list[str]:
+    tree = ast.parse(code)
+    marked: set[int] = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            marked.add(id(body[0].value))
+        if isinstance(node, ast.Expr):
+            marked.add(id(node.value))
+        name = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
+        if isinstance(node, ast.Call) and (name in messages.KEYWORDS or name in UNSEEN):
+            marked |= {id(inner) for inner in ast.walk(node)}
+    return [
+        f"{node.lineno}: {node.value}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in marked
+        and SENTENCE.fullmatch(node.value)
+    ]
+
+
+def test_no_sentence_of_a_page_is_left_out_of_the_catalogues() -> None:
+    assert bare_sentences('"""A module."""\nx = "Not so."\ny = _("But so.")') == ["2: Not so."]
+    found = {
+        str(path.relative_to(messages.ROOT)): words
+        for path, code in messages.sources()
+        if path.suffix == ".py"
+        and SPOKEN.match(str(path.relative_to(messages.ROOT)))
+        and (words := bare_sentences(code.decode()))
+    }
+    assert found == {}
