@@ -104,7 +104,7 @@ class Site:
 
         from alliance_site.embedded import urls
 
-        connection = psycopg2.connect(urls(VAR)[0])
+        connection = psycopg2.connect(urls(self.var)[0])
         try:
             with connection, connection.cursor() as cursor:
                 cursor.execute(statement, parameters)
