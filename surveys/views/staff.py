@@ -19,6 +19,7 @@ from surveys.desk import (
     studies_in_draft,
     therapist_in,
 )
+from surveys.message_log import messages_to_look_at
 from surveys.models import Clinic, Role, User
 from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
 from surveys.services.accounts import InvitationNotSent, account_invite
@@ -26,12 +27,14 @@ from surveys.services.people import PeopleRefused, staff_add, staff_leave, staff
 from surveys.views.setup import refuse, sent
 
 SHOWN_QUIET = 10
+SHOWN_FAILED = 10
 
 
 def home(request: HttpRequest) -> HttpResponse:
     """What needs attention in the clinic, and the ways to everything that is set up here."""
     clinic = get_administered_clinic_or_404(request.user)
     quiet = quiet_therapies(request.user)
+    failed = messages_to_look_at(clinic)
     context = {
         "clinic": clinic,
         "drafts": studies_in_draft(clinic),
@@ -39,6 +42,8 @@ def home(request: HttpRequest) -> HttpResponse:
         "licences": licence_warnings(clinic),
         "quiet": quiet[:SHOWN_QUIET],
         "n_quiet": quiet.count(),
+        "failed": failed[:SHOWN_FAILED],
+        "n_failed": failed.count(),
     }
     return render(request, "people/home.html", context)
 

@@ -26,6 +26,19 @@ def by_link(address: str, name: str) -> Callable[[Page, Site], str]:
     return find
 
 
+def open_form_links(page: Page, site: Site) -> str:
+    """Of a form that a patient of the therapist may still fill."""
+    ((form,),) = site.sql(
+        "SELECT form.id FROM surveys_assignment form"
+        " JOIN surveys_session session ON session.id = form.session_id"
+        " JOIN surveys_therapy therapy ON therapy.id = session.therapy_id"
+        " JOIN surveys_therapist therapist ON therapist.id = therapy.therapist_id"
+        " WHERE form.rater = 'patient' AND form.state = 'due' AND form.closes_at > now()"
+        " AND therapist.user_id IS NOT NULL LIMIT 1"
+    )
+    return f"{site.base_url}/forms/{form}/links/"
+
+
 @dataclass(frozen=True)
 class View:
     """One page as one role sees it."""
@@ -45,6 +58,7 @@ PAGES = (
     View("therapy", "therapist", "/therapies/{therapy}/"),
     View("therapy-therapist", "therapist", "/therapies/{therapy}/?perspective=therapist"),
     View("session-log", "therapist", "/therapies/{therapy}/sessions/"),
+    View("form-links", "therapist", open_form_links),
     View("password", "therapist", "/accounts/password/change/"),
     View("supervision", "supervisor", "/supervision/"),
     View("studies", "researcher", "/studies/"),
