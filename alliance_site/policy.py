@@ -109,6 +109,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(CLINIC_ADMIN, "setup-studies", "setup-study"),
     **_lines(CLINIC_ADMIN, "setup-study-new", "setup-step", "setup-plan", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "setup-draft-new", "setup-draft-drop", "setup-activate", methods=("POST",)),
+    **_lines(CLINIC_ADMIN, "setup-test"),
+    **_lines(CLINIC_ADMIN, "setup-test-new", "setup-test-link", "setup-test-clear", methods=("POST",)),
     **_lines(RESEARCHER, "study-list", "study-codebook"),
     **_lines(CLINIC_ADMIN, "instrument-list", "instrument", "instrument-file"),
     **_lines(CLINIC_ADMIN, "instrument-upload", "licences", methods=("GET", "POST")),

@@ -317,6 +317,10 @@ def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
     return get_object_or_404(visible_forms(user).select_related(*_FORM), pk=assignment_id)
 
 
+def administered_clinics(user: Actor) -> QuerySet[Clinic]:
+    return _clinics(user, Role.CLINIC_ADMIN)
+
+
 def administered_clinic(user: Actor) -> Clinic | None:
     """The clinic that the user administers: of several, the one that was there first."""
     return first_clinic(user, Role.CLINIC_ADMIN)
@@ -338,36 +342,3 @@ def get_instrument_or_404(user: Actor, instrument_id: uuid.UUID) -> Instrument:
     """A form that the user's clinic may ask for; another clinic's upload does not exist."""
     clinic = get_administered_clinic_or_404(user)
     return get_object_or_404(clinic_instruments(clinic), pk=instrument_id)
-
-
-def administered_studies(user: Actor) -> QuerySet[Study]:
-    """Studies of the clinics that the user administers: their set-up and their progress, never a rating."""
-    return Study.objects.filter(clinic__in=_clinics(user, Role.CLINIC_ADMIN), test_of=None)
-
-
-def get_administered_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
-    return get_object_or_404(administered_studies(user).select_related("clinic"), pk=study_id)
-
-
-def clinic_patients(user: Actor) -> QuerySet[Patient]:
-    """Patients of the clinics that the user administers; those of test runs are nobody."""
-    in_tests = Therapy.objects.filter(patient=OuterRef("pk"), study__test_of__isnull=False)
-    return Patient.objects.filter(~Exists(in_tests), clinic__in=_clinics(user, Role.CLINIC_ADMIN))
-
-
-def get_patient_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
-    return get_object_or_404(clinic_patients(user).select_related("clinic"), pk=patient_id)
-
-
-def clinic_staff(user: Actor) -> QuerySet[User]:
-    """Everybody with a role in the clinic that the user administers."""
-    return User.objects.filter(memberships__clinic=administered_clinic(user)).distinct()
-
-
-def get_staff_or_404(user: Actor, user_id: uuid.UUID) -> User:
-    return get_object_or_404(clinic_staff(user), pk=user_id)
-
-
-def get_clinic_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
-    rows = clinic_therapies(user).select_related("study__clinic", "therapist__user", "patient", "previous")
-    return get_object_or_404(rows, pk=therapy_id)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from surveys.views import people, plan, setup, staff, withdrawals
+from surveys.views import people, plan, setup, staff, testruns, withdrawals
 
 _study = "studies/<uuid:study_id>"
 
@@ -32,5 +32,9 @@ urlpatterns = [
     path(f"{_study}/draft/drop/", setup.draft_drop, name="setup-draft-drop"),
     path(f"{_study}/draft/activate/", setup.activate, name="setup-activate"),
     path(f"{_study}/draft/<slug:slug>/", setup.step, name="setup-step"),
+    path(f"{_study}/test/", testruns.begin, name="setup-test-new"),
+    path("tests/<uuid:test_id>/", testruns.show, name="setup-test"),
+    path("tests/<uuid:test_id>/link/", testruns.link, name="setup-test-link"),
+    path("tests/<uuid:test_id>/clear/", testruns.clear, name="setup-test-clear"),
     path(f"{_study}/draft/plan/<uuid:instrument_id>/", plan.plan, name="setup-plan"),
 ]

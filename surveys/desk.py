@@ -8,15 +8,18 @@ from uuid import UUID
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from surveys.access import Actor, clinic_instruments, clinic_patients, clinic_staff, clinic_therapies
+from surveys.access import Actor, LinkState, clinic_instruments, clinic_therapies, form_state
+from surveys.clinic_access import clinic_patients, clinic_staff
 from surveys.licences import FormVersion, form_versions, licences_that_count, standing
 from surveys.models import (
+    Assignment,
     Clinic,
     Instrument,
     Membership,
     Patient,
     PlanLine,
     Rater,
+    Response,
     Role,
     Study,
     StudyVersion,
@@ -226,3 +229,27 @@ def licence_warnings(clinic: Clinic) -> list[tuple[Instrument, str]]:
     licences, today = licences_that_count(clinic), timezone.localdate()
     found = [(form, standing(form, licences, today)) for form in shown_wordings(lines)]
     return [(form, state.words) for form, state in found if state.state in ("ending", "lapsed", "missing")]
+
+
+# Test runs
+
+
+@dataclass(frozen=True)
+class TestForm:
+    """One form of a test run, and whether it can be filled in now."""
+
+    assignment: Assignment
+    is_open: bool
+
+
+def test_forms(test: Study) -> list[TestForm]:
+    """The forms of the made-up patient."""
+    rows = Assignment.objects.filter(study=test, rater=Rater.PATIENT).select_related("instrument", "session")
+    now = timezone.now()
+    return [TestForm(row, form_state(row, now) is LinkState.OPEN) for row in rows.order_by("-opens_at")]
+
+
+def stored_answers(response: Response) -> list[tuple[int, str, int]]:
+    """Item number, what it says and the value that is stored, missing codes too."""
+    form = response.instrument.form
+    return [(item.number, item.text, response.answers[str(item.number)]) for item in form.items]

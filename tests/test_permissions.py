@@ -64,6 +64,8 @@ def url_of(name: str, cast: Cast) -> str:
         "study_id": {"study_id": cast.study.pk},
         "patient_id": {"patient_id": cast.therapy.patient.pk},
         "user_id": {"user_id": cast.colleague.pk},
+        # No test run of this id: 404 for the administrator, as for everybody else's.
+        "test_id": {"test_id": uuid4()},
         "slug": {"slug": "name"},
         "instrument_id": {"instrument_id": factories.instrument("wai-s", "patient").pk},
         "tablet_id": {"tablet_id": uuid4()},

@@ -99,8 +99,9 @@ def study_sums_check(study_id: str) -> Callable[[], None]:
 
 @transaction.atomic
 def sums_checks_request() -> None:
-    """Makes the check of every study due."""
-    for study in Study.objects.order_by("pk").values_list("pk", flat=True):
+    """Makes the check of every study due. Marks of test runs, there or cleared, ask for nothing."""
+    RatingChange.objects.exclude(study__in=Study.objects.filter(test_of=None)).delete()
+    for study in Study.objects.filter(test_of=None).order_by("pk").values_list("pk", flat=True):
         jobs.request("check_sums", study)
 
 

@@ -10,11 +10,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys.access import (
-    get_administered_clinic_or_404,
-    get_clinic_therapy_or_404,
-    get_patient_or_404,
-)
+from surveys.access import get_administered_clinic_or_404
+from surveys.clinic_access import get_clinic_therapy_or_404, get_patient_or_404
 from surveys.desk import active_studies, own_patients, own_therapists, therapies_of
 from surveys.models import User
 from surveys.parts import own_parts

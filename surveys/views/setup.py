@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from surveys.access import get_administered_clinic_or_404, get_administered_study_or_404
+from surveys.access import get_administered_clinic_or_404
+from surveys.clinic_access import get_administered_study_or_404
 from surveys.desk import (
     draft_of,
     own_studies,
@@ -110,6 +111,7 @@ def study(request: HttpRequest, study_id: UUID) -> HttpResponse:
         "clinic": row.clinic,
         "study": row,
         "current": row.current,
+        "tests": row.test_runs.all(),
         "draft": next((version for version in versions if version.active_from is None), None),
         "versions": [
             {

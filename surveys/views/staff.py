@@ -7,7 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from surveys.access import get_administered_clinic_or_404, get_staff_or_404
+from surveys.access import get_administered_clinic_or_404
+from surveys.clinic_access import get_staff_or_404
 from surveys.desk import (
     active_studies,
     licence_warnings,

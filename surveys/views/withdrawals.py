@@ -7,7 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from surveys.access import get_patient_or_404, person
+from surveys.access import person
+from surveys.clinic_access import get_patient_or_404
 from surveys.models import Withdrawal
 from surveys.parts import own_part_or_404
 from surveys.services.withdrawals import withdrawal_enter

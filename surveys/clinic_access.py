@@ -1,0 +1,59 @@
+"""The administrator's part of the door (`surveys.access`): studies, people and test runs of their clinic,
+never a rating. Another clinic's object does not exist."""
+
+import uuid
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.shortcuts import get_object_or_404
+
+from surveys.access import Actor, administered_clinic, administered_clinics, clinic_therapies
+from surveys.models import Patient, Response, Study, Therapy, User
+
+
+def administered_studies(user: Actor) -> QuerySet[Study]:
+    """Studies of the clinics that the user administers: their set-up and their progress, never a rating."""
+    return Study.objects.filter(clinic__in=administered_clinics(user), test_of=None)
+
+
+def get_administered_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
+    return get_object_or_404(administered_studies(user).select_related("clinic"), pk=study_id)
+
+
+def clinic_patients(user: Actor) -> QuerySet[Patient]:
+    """Patients of the clinics that the user administers; those of test runs are nobody."""
+    in_tests = Therapy.objects.filter(patient=OuterRef("pk"), study__test_of__isnull=False)
+    return Patient.objects.filter(~Exists(in_tests), clinic__in=administered_clinics(user))
+
+
+def get_patient_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
+    return get_object_or_404(clinic_patients(user).select_related("clinic"), pk=patient_id)
+
+
+def clinic_staff(user: Actor) -> QuerySet[User]:
+    """Everybody with a role in the clinic that the user administers."""
+    return User.objects.filter(memberships__clinic=administered_clinic(user)).distinct()
+
+
+def get_staff_or_404(user: Actor, user_id: uuid.UUID) -> User:
+    return get_object_or_404(clinic_staff(user), pk=user_id)
+
+
+def get_clinic_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
+    rows = clinic_therapies(user).select_related("study__clinic", "therapist__user", "patient", "previous")
+    return get_object_or_404(rows, pk=therapy_id)
+
+
+def administered_tests(user: Actor) -> QuerySet[Study]:
+    """Test runs of studies of the clinics that the user administers."""
+    return Study.objects.filter(clinic__in=administered_clinics(user), test_of__isnull=False)
+
+
+def get_test_or_404(user: Actor, test_id: uuid.UUID) -> Study:
+    rows = administered_tests(user).select_related("clinic", "test_of")
+    return get_object_or_404(rows, pk=test_id)
+
+
+def test_responses(user: Actor, test: Study) -> QuerySet[Response]:
+    """What was sent in a test run: answers of nobody, to see what is stored."""
+    rows = Response.objects.select_related("instrument", "assignment")
+    return rows.filter(assignment__study=test, assignment__study__in=administered_tests(user))
