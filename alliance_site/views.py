@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from surveys.access import roles
+from surveys.access import clinic_therapies, roles
 from surveys.forms import kept_fields
 from surveys.models import Role
 
@@ -13,16 +13,17 @@ HOMES = {
     Role.SUPERVISOR.value: "supervisor-home",
     Role.CLINIC_ADMIN.value: "admin-home",
     Role.RESEARCHER.value: "study-list",
-    Role.CLINIC_ADMIN.value: "reception",
 }
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Sends everybody to the page of their first role, or says why there is none."""
+    """Sends everybody to the page of their first role, or says why there is none. An administrator keeps
+    session logs every day; while there are none to keep, the clinic is to be set up."""
     own = roles(request.user)
     for role, route in HOMES.items():
         if role in own:
-            return redirect(route)
+            is_set_up = route == "admin-home" and clinic_therapies(request.user).exists()
+            return redirect("reception" if is_set_up else route)
     return render(request, "no_role.html")
 
 

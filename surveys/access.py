@@ -208,11 +208,15 @@ def this_tablet(secret: str) -> Tablet | None:
 
 def visible_studies(user: Actor) -> QuerySet[Study]:
     """Studies whose coded data the user may download. Treating patients in a clinic and analysing its
-    data exclude each other: the researcher would know whose answers they are. Test runs hold no data."""
+    data exclude each other: the researcher would know whose answers they are. Test runs hold no data, and
+    nor does a study that was never in force."""
     if not isinstance(user, User):
         return Study.objects.none()
     treats = Therapist.objects.filter(clinic=OuterRef("clinic"), user=user)
-    return Study.objects.filter(~Exists(treats), clinic__in=_clinics(user, Role.RESEARCHER), test_of=None)
+    in_force = StudyVersion.objects.filter(study=OuterRef("pk"), active_from__isnull=False)
+    return Study.objects.filter(
+        ~Exists(treats), Exists(in_force), clinic__in=_clinics(user, Role.RESEARCHER), test_of=None
+    )
 
 
 def get_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:

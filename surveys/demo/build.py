@@ -16,6 +16,7 @@ from django.utils import timezone
 from surveys.access import browser_hash
 from surveys.demo.cohort import Course, Meeting, Practitioner, simulate
 from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, Parameters, Size
+from surveys.demo.setup import addresses_add, draft_study_add, texts_add
 from surveys.ids import new_code
 from surveys.models import (
     Assignment,
@@ -112,6 +113,9 @@ def build(size: Size | None = None, *, seed: int = SEED) -> bool:
             of_patients += forms[Rater.PATIENT]
         responses_enter(study=study, forms=own, actor=therapist.user)
         responses_enter(study=study, forms=of_patients)
+    running = Therapy.objects.filter(study=study, therapist__user=accounts["therapist"], ended_on=None)
+    addresses_add(list(running.order_by("started_on", "pk")))
+    draft_study_add(clinic, instruments["wai-sr", Rater.PATIENT])
     return True
 
 
@@ -132,6 +136,7 @@ def _study(clinic: Clinic, instruments: dict[tuple[str, str], Instrument]) -> St
         PlanLine.objects.create(
             version=version, instrument=instruments[code, Rater.THERAPIST], period=PlanLine.Period.ENTRY
         )
+    texts_add(version)
     version.active_from = moment(timezone.localdate() - timedelta(weeks=Parameters().weeks + 3), 9)
     version.save(update_fields=["active_from"])
     return study

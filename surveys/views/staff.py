@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -129,7 +130,7 @@ def _supervise(clinic: Clinic, user: User, supervisor: User | None, actor: objec
 
 
 def _invite(request: HttpRequest, clinic: Clinic, user: User) -> None:
-    base = request.build_absolute_uri("/")
+    base = settings.SITE_URL or request.build_absolute_uri("/")
     try:
         account_invite(clinic=clinic, user=user, base_url=base, actor=request.user)
     except InvitationNotSent:

@@ -39,6 +39,26 @@ def open_form_links(page: Page, site: Site) -> str:
     return f"{site.base_url}/forms/{form}/links/"
 
 
+def study_page(code: str, path: str = "") -> Callable[[Page, Site], str]:
+    """A page of a study's set-up."""
+
+    def find(page: Page, site: Site) -> str:
+        [(study,)] = site.sql("SELECT id FROM surveys_study WHERE code = %s", code)
+        return f"{site.base_url}/clinic/studies/{study}/{path}"
+
+    return find
+
+
+def planned_form(code: str) -> Callable[[Page, Site], str]:
+    """The plan of the one form that a study asks for."""
+
+    def find(page: Page, site: Site) -> str:
+        page.goto(study_page(code, "draft/forms/")(page, site))
+        return str(page.locator('main a[href*="/draft/plan/"]').first.evaluate("link => link.href"))
+
+    return find
+
+
 @dataclass(frozen=True)
 class View:
     """One page as one role sees it."""
@@ -63,7 +83,25 @@ PAGES = (
     View("supervision", "supervisor", "/supervision/"),
     View("studies", "researcher", "/studies/"),
     View("codebook", "researcher", by_link("/studies/", "codebook")),
-    View("admin-home", "clinic_admin", "/"),
+    View("admin-home", "clinic_admin", "/clinic/"),
+    View("patients", "clinic_admin", "/clinic/patients/"),
+    View("patient-new", "clinic_admin", "/clinic/patients/new/"),
+    View("patient", "clinic_admin", by_link("/clinic/patients/", "/clinic/patients/0")),
+    View("therapy-admin", "clinic_admin", by_link("/clinic/patients/", "/clinic/therapies/0")),
+    View("staff", "clinic_admin", "/clinic/staff/"),
+    View("staff-new", "clinic_admin", "/clinic/staff/new/"),
+    View("account", "clinic_admin", by_link("/clinic/staff/", "/clinic/staff/0")),
+    View("setup-studies", "clinic_admin", "/clinic/studies/"),
+    View("setup-study-new", "clinic_admin", "/clinic/studies/new/"),
+    View("setup-study", "clinic_admin", study_page("DEMO")),
+    View("setup-name", "clinic_admin", study_page("ROUTINE-2027", "draft/name/")),
+    View("setup-forms", "clinic_admin", study_page("ROUTINE-2027", "draft/forms/")),
+    View("setup-plan", "clinic_admin", planned_form("ROUTINE-2027")),
+    View("setup-practice", "clinic_admin", study_page("ROUTINE-2027", "draft/practice/")),
+    View("setup-visibility", "clinic_admin", study_page("ROUTINE-2027", "draft/visibility/")),
+    View("setup-texts", "clinic_admin", study_page("ROUTINE-2027", "draft/texts/")),
+    View("setup-reminders", "clinic_admin", study_page("ROUTINE-2027", "draft/reminders/")),
+    View("setup-check", "clinic_admin", study_page("ROUTINE-2027", "draft/check/")),
     View("instruments", "clinic_admin", "/instruments/"),
     View("instrument", "clinic_admin", by_link("/instruments/", "/instruments/0")),
     View("instrument-upload", "clinic_admin", "/instruments/upload/"),

@@ -30,6 +30,7 @@ from surveys.models import (
     Job,
     Membership,
     Opening,
+    Patient,
     Response,
     Score,
     Session,
@@ -40,6 +41,7 @@ from surveys.models import (
     User,
 )
 from surveys.packs import RATERS, built_in
+from surveys.readiness import gaps
 from surveys.tokens import token_hash
 from tests import factories
 
@@ -85,10 +87,22 @@ def test_the_clinic_has_the_people_of_its_size_and_is_marked_simulated(demo: Pat
     assert Clinic.objects.get().is_simulated
     assert Therapist.objects.count() == TINY.n_therapists
     assert Therapy.objects.count() == TINY.n_patients
-    assert Study.objects.get().code == STUDY
-    assert Study.objects.get().visibility == StudyVersion.Visibility.FEEDBACK
+    assert Study.objects.get(code=STUDY).code == STUDY
+    assert Study.objects.get(code=STUDY).visibility == StudyVersion.Visibility.FEEDBACK
     assert set(Therapy.objects.values_list("arm", flat=True)) == {"", EVERY_SESSION}
     assert Therapy.objects.filter(ended_on=None).count() > 10
+
+
+def test_the_administrator_finds_texts_addresses_and_a_study_that_is_half_set_up(demo: Path) -> None:
+    texts = Study.objects.get(code=STUDY).current.texts.all()
+    assert {text.language for text in texts} == {"en", "de"}
+    # Whoever opens a link of the demonstration fills the form in without a question before it.
+    assert not any(text.declaration for text in texts)
+    draft = StudyVersion.objects.get(study__code="ROUTINE-2027")
+    assert {gap.step for gap in gaps(draft)} == {"visibility", "texts"}
+    addresses = [patient.contact for patient in Patient.objects.all() if patient.contact]
+    assert addresses
+    assert all(address.endswith("@example.org") for address in addresses)
 
 
 def test_forms_are_due_where_the_plan_asks_and_nowhere_else(demo: Path) -> None:
@@ -195,7 +209,7 @@ def test_a_database_with_real_people_is_refused(demo: Path) -> None:
 
 
 def test_a_demo_that_is_not_loaded_cannot_be_made_ready(demo: Path) -> None:
-    Study.objects.update(code="OTHER")
+    Study.objects.filter(code=STUDY).update(code="OTHER")
     with pytest.raises(CommandError, match="not loaded"):
         call_command("demo_ready")
     assert list(demo.iterdir()) == []
@@ -324,10 +338,10 @@ def test_no_link_is_printed_for_a_form_that_takes_none(demo: Path, which: dict, 
     rule = {key: timezone.now() if value == "now" else value for key, value in which.items()}
     form = Assignment.objects.filter(**rule).order_by("-closes_at").first()
     with pytest.raises(CommandError, match=reason):
-        call_command("patient_link", str(form.pk))
+        call_command("patient_link", str(form.pk), base_url=BASE)
     assert not FormLink.objects.exists()
 
 
 def test_no_link_is_printed_for_an_unknown_form(demo: Path) -> None:
     with pytest.raises(CommandError, match="There is no form"):
-        call_command("patient_link", str(Clinic.objects.get().pk))
+        call_command("patient_link", str(Clinic.objects.get().pk), base_url=BASE)

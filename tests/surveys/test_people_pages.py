@@ -40,12 +40,13 @@ def test_home_names_what_needs_attention_and_no_rating(cast: Cast, admin: Client
     assert cast.colleague_therapy.code in page
     assert cast.therapy.code not in page
     assert cast.stranger_therapy.code not in page
-    assert admin.get("/")["Location"] == "/clinic/"
+    assert admin.get("/")["Location"] == "/reception/"
 
 
 def test_home_of_an_empty_clinic_leads_to_a_first_study(db: None) -> None:
     clinic = factories.make_clinic("New Clinic")
     user = factories.make_user("first@example.org", Role.CLINIC_ADMIN, clinic=clinic)
+    assert signed_in(user).get("/")["Location"] == "/clinic/"
     page = signed_in(user).get("/clinic/").content.decode()
     assert "No study is active" in page
     assert 'href="/clinic/studies/new/"' in page
@@ -297,7 +298,9 @@ def test_a_first_clinic_is_made_with_an_administrator_who_sets_a_password(db: No
     client.post("/accounts/login/", {"login": user.email, "password": password})
     assert "River Clinic" in client.get("/clinic/").content.decode()
     with pytest.raises(CommandError, match="already"):
-        call_command("clinic_create", "River Clinic", contact="x", admin="head@river.example")
+        call_command(
+            "clinic_create", "River Clinic", contact="x", admin="head@river.example", base_url="http://x"
+        )
 
 
 def test_the_number_of_queries_does_not_grow_with_people(cast: Cast, admin: Client) -> None:

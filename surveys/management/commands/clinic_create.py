@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from surveys.services.accounts import password_link
@@ -17,11 +18,13 @@ class Command(BaseCommand):
         parser.add_argument("name")
         parser.add_argument("--contact", required=True, help="whom a patient may call; on every patient page")
         parser.add_argument("--admin", required=True, metavar="EMAIL", help="of the administrator")
-        parser.add_argument("--base-url", default="http://127.0.0.1:8000", help="the address of the site")
+        parser.add_argument("--base-url", default=settings.SITE_URL, help="instead of SITE_URL")
 
     def handle(
         self, *_args: object, name: str, contact: str, admin: str, base_url: str, **_options: object
     ) -> None:
+        if not base_url:
+            raise CommandError("The site does not know its own address. Set SITE_URL, or name --base-url.")
         try:
             clinic, user = clinic_create(name=name, contact=contact, admin_email=admin)
         except PeopleRefused as refusal:
