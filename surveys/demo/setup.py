@@ -20,9 +20,9 @@ INFORMATION = {
         "Dies ist eine Vorführung mit erfundenen Personen. In einer echten Klinik steht hier, wer die "
         "Antworten erhebt und wozu.\n\n"
         "Nach einigen Sitzungen füllen Sie und Ihre Therapeutin oder Ihr Therapeut je einen kurzen Bogen "
-        "über die Zusammenarbeit aus. Ihre Antworten liegen in der Klinik unter einem Code, ohne Ihren Namen. "
-        "Auf jedem Bogen entscheiden Sie, was Ihre Therapeutin oder Ihr Therapeut sehen darf. Die Forschung "
-        "arbeitet mit codierten Antworten.\n\n"
+        "über die Zusammenarbeit aus. Ihre Antworten liegen in der Klinik unter einem Code, ohne "
+        "Ihren Namen. Auf jedem Bogen entscheiden Sie, was Ihre Therapeutin oder Ihr Therapeut sehen "
+        "darf. Die Forschung arbeitet mit codierten Antworten.\n\n"
         "Die Teilnahme ist freiwillig. Sie können jede Frage auslassen und jederzeit ohne Nachteil aufhören; "
         "wenden Sie sich an den Empfang."
     ),
