@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from surveys import audit
 from surveys.access import LinkState, get_link, get_visitor_or_404, patient_of_code
-from surveys.models import Patient, Response, Sharing, StudyVersion, Withdrawal
+from surveys.models import Assignment, Patient, Response, Sharing, StudyVersion, Withdrawal
 from surveys.parts import OwnPart, own_language, own_part_or_404, own_parts, own_responses
 from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
 from surveys.services.consent import sharing_narrow
@@ -23,6 +23,7 @@ from surveys.services.withdrawals import withdrawal_enter
 from surveys.views.notices import Notice, about, notice_page
 from surveys.views.wording import speak
 from surveys.visits import (
+    PAUSE,
     count_wrong_code,
     read_code,
     visit_begin,
@@ -86,9 +87,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     speak(assignment.response.instrument.language)
     wait = wait_for_code(assignment.pk)
     if wait:
-        refused = notice_page(request, TOO_MANY_CODES, assignment)
-        refused.headers["Retry-After"] = str(wait)
-        return refused
+        return _too_many_codes(request, assignment, wait)
     error = ""
     if request.method == "POST":
         code = read_code(request.POST.get("code", ""))
@@ -101,7 +100,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         audit.record("your-data.refuse", subject=assignment, clinic=assignment.study.clinic)
         n_left = count_wrong_code(assignment.pk)
         if not n_left:
-            return enter(request, token)
+            return _too_many_codes(request, assignment, PAUSE)
         error = ngettext(
             "This is not the code of a form that you sent. {n} try is left.",
             "This is not the code of a form that you sent. {n} tries are left.",
@@ -109,6 +108,12 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         ).format(n=n_left)
     context = {**about(assignment), "error": error, "link": reverse("link", args=[token])}
     return render(request, "surveys/your_data_enter.html", context, status=422 if error else 200)
+
+
+def _too_many_codes(request: HttpRequest, assignment: Assignment, wait: int) -> HttpResponse:
+    refused = notice_page(request, TOO_MANY_CODES, assignment)
+    refused.headers["Retry-After"] = str(wait)
+    return refused
 
 
 def _visited(view: View) -> View:
