@@ -83,7 +83,7 @@ def test_a_study_is_set_up_left_resumed_tried_out_and_activated(
 
     if script:
         assert faults(page) == []
-        assert errors == []
+        assert [error for error in errors if "422" not in error] == []
     try_out(site, browser, page, code)
     page.goto(study_page(code, "draft/check/")(page, site))
     page.get_by_role("button", name="Activate version 1").click()
