@@ -14,6 +14,7 @@ from surveys.access import Actor
 from surveys.ids import new_code
 from surveys.models import Clinic, Membership, Patient, Role, Therapist, User
 from surveys.readiness import form_languages
+from surveys.services.instruments import built_in_load
 
 # The role that sees coded data is not the clinic's own to give: an operator grants it.
 GRANTABLE = (Role.THERAPIST, Role.SUPERVISOR, Role.CLINIC_ADMIN)
@@ -31,9 +32,11 @@ class PeopleRefused(Exception):
 
 @transaction.atomic
 def clinic_create(*, name: str, contact: str, admin_email: str, admin_name: str = "") -> tuple[Clinic, User]:
-    """A clinic with its first administrator, who sets a password by a link."""
+    """A clinic with its first administrator, who sets a password by a link; the forms that ship with the
+    product are there from then on."""
     if Clinic.objects.filter(name=name).exists():
         raise PeopleRefused(_("There is a clinic of this name already. Choose another name."), "name")
+    built_in_load()
     clinic = Clinic.objects.create(name=name, contact=contact)
     audit.record("clinic.create", subject=clinic, clinic=clinic)
     user = _account(admin_email, admin_name)

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from surveys.access import visible_studies
-from surveys.models import AuditEvent, Clinic, Membership, Patient, Role, Therapist, Therapy, User
+from surveys.models import AuditEvent, Clinic, Instrument, Membership, Patient, Role, Therapist, Therapy, User
 from surveys.services.people import PeopleRefused, role_grant, staff_roles_set
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -290,6 +290,7 @@ def test_a_first_clinic_is_made_with_an_administrator_who_sets_a_password(db: No
     user = User.objects.get(email="head@river.example")
     assert (clinic.is_simulated, user.is_superuser) == (False, False)
     assert Membership.objects.get(user=user).role == Role.CLINIC_ADMIN
+    assert Instrument.objects.filter(code="wai-s", rater="patient").exists()
     link = next(word for word in out.getvalue().split() if word.startswith("https://"))
     client = Client()
     page = client.get(link.removeprefix("https://alliance.example.org"), follow=True)
