@@ -71,7 +71,7 @@ class LineForm(forms.Form):
         help_text=gettext_lazy("Numbers with commas: 3, 12, 20, 40."),
     )
     nth = forms.IntegerField(
-        label=gettext_lazy("n"),
+        label=gettext_lazy("n, for every n-th session"),
         min_value=2,
         max_value=MAX_SESSION,
         required=False,
