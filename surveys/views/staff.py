@@ -94,7 +94,7 @@ def account(request: HttpRequest, user_id: UUID) -> HttpResponse:
     context = {
         "clinic": clinic,
         "person": person,
-        "roles": [ROLE_LABELS[role] for role in roles],
+        "role_labels": [ROLE_LABELS[role] for role in roles],
         "therapist": therapist,
         "form": form,
         "is_self": is_self,

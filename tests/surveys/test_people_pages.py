@@ -183,7 +183,9 @@ def test_somebody_is_added_and_sets_a_password_by_the_mail(cast: Cast, admin: Cl
     client.post(page.request["PATH_INFO"], {"password1": password, "password2": password})
     kim.refresh_from_db()
     assert kim.check_password(password)
-    assert link not in admin.get(f"/clinic/staff/{kim.pk}/").content.decode()
+    page = admin.get(f"/clinic/staff/{kim.pk}/").content.decode()
+    assert link not in page
+    assert 'href="/clinic/patients/"' in page
 
 
 def test_a_mail_server_that_is_away_costs_no_account(
