@@ -329,6 +329,8 @@ def study_instruments(study: Study) -> QuerySet[Instrument]:
     return Instrument.objects.filter(
         Q(pk__in=PlanLine.objects.filter(version__in=active_versions(study)).values("instrument"))
         | Q(pk__in=Assignment.objects.filter(study=study).values("instrument"))
+        # A patient may have read it in another language than the plan names.
+        | Q(pk__in=Response.objects.filter(assignment__study=study).values("instrument"))
     ).order_by("code", "version", "rater", "language")
 
 

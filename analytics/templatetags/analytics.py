@@ -20,7 +20,7 @@ FORM_STATES = {
 @register.filter
 def one_decimal(value: float | None) -> str:
     """5.25 as 5.3 (or 5,3); a dash where there is no number."""
-    return "–" if value is None else number_format(value, 1)
+    return "–" if value is None else number_format(f"{value:.1f}", 1)
 
 
 @register.filter

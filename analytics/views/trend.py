@@ -21,7 +21,8 @@ def _writing() -> wording.Writing:
     """As the language of the page has it."""
     return wording.Writing(
         translate=gettext,
-        number=lambda value: number_format(value, 1),
+        # Django's own formatting cuts a float off instead of rounding it.
+        number=lambda value: number_format(f"{value:.1f}", 1),
         day=lambda day: date_format(day, "DATE_FORMAT"),
         is_rtl=get_language_bidi(),
     )

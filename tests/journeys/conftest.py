@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
             return answer
         time.sleep(0.2)
     pytest.fail(f"not within {seconds:.0f} s: {what}")
+
+
+def more_links(manifest: Path, base_url: str, env: dict[str, str]) -> Iterator[str]:
+    """When the links of the demonstration are used up: those of the sessions that it adds then."""
+    known = set(json.loads(manifest.read_text())["patient_links"])
+    while True:
+        ready = [sys.executable, "manage.py", "demo_ready", "--base-url", base_url]
+        subprocess.run(ready, cwd=ROOT, env=env, check=True, timeout=120)
+        fresh = [link for link in json.loads(manifest.read_text())["patient_links"] if link not in known]
+        assert fresh, "the demonstration added no forms to fill"
+        known.update(fresh)
+        yield from fresh
 
 
 @dataclass
@@ -138,7 +151,8 @@ def running_site(var: Path) -> Iterator[Site]:
     try:
         wait_for(f"the demo is up (see {var.with_suffix('.log')})", ready, 180)
         content = json.loads(manifest.read_text())
-        yield Site(content["base_url"], process, content, iter(content["patient_links"]), var)
+        links = chain(content["patient_links"], more_links(manifest, content["base_url"], env))
+        yield Site(content["base_url"], process, content, links, var)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
