@@ -40,7 +40,7 @@ def n_fits(site: Site) -> int:
 
 
 def open_jobs(site: Site) -> int:
-    """Refits that wait or run; reminders may wait for days, and forms of a therapy are planned beside them."""
+    """Refits that wait or run; reminders may wait for days, and forms are planned beside them."""
     query = "SELECT count(*) FROM surveys_job WHERE kind = 'refit' AND state IN ('pending', 'running')"
     return int(site.sql(query)[0][0])
 
