@@ -11,8 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +51,11 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
     pytest.fail(f"not within {seconds:.0f} s: {what}")
 
 
-def more_links(manifest: Path, base_url: str, env: dict[str, str]) -> Iterator[str]:
-    """When the links of the demonstration are used up: those of the sessions that it adds then."""
-    known = set(json.loads(manifest.read_text())["patient_links"])
-    while True:
-        ready = [sys.executable, "manage.py", "demo_ready", "--base-url", base_url]
-        subprocess.run(ready, cwd=ROOT, env=env, check=True, timeout=120)
-        fresh = [link for link in json.loads(manifest.read_text())["patient_links"] if link not in known]
-        assert fresh, "the demonstration added no forms to fill"
-        known.update(fresh)
-        yield from fresh
+def environment(var: Path) -> dict[str, str]:
+    """Of a demonstration with its data under `var`, whatever the tests' own cluster has set."""
+    own = ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
+    kept = {key: value for key, value in os.environ.items() if key not in own}
+    return kept | {"ALLIANCE_DEMO": "1", "VAR": str(var)}
 
 
 @dataclass
@@ -71,8 +65,38 @@ class Site:
     base_url: str
     process: subprocess.Popen[bytes]
     manifest: dict[str, Any]
-    links: Iterator[str]
     var: Path
+    links: Iterator[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.links = self._links()
+
+    def _links(self) -> Iterator[str]:
+        """When the links of the demonstration are used up: those of the sessions that it adds then."""
+        known: set[str] = set()
+        links = self.manifest["patient_links"]
+        while fresh := [link for link in links if link not in known]:
+            known.update(fresh)
+            # Tests that find a form by themselves may have filled one of these.
+            yield from filter(self._leads_to_an_untouched_form, fresh)
+            links = self.refill()["patient_links"]
+        pytest.fail("the demonstration added no forms to fill")
+
+    def _leads_to_an_untouched_form(self, link: str) -> bool:
+        from surveys.tokens import token_hash
+
+        query = (
+            "SELECT state FROM surveys_assignment form JOIN surveys_formlink link"
+            " ON link.assignment_id = form.id WHERE link.token_hash = %s"
+        )
+        return self.sql(query, token_hash(link.rstrip("/").rsplit("/", 1)[-1])) == [("due",)]
+
+    def refill(self) -> dict[str, Any]:
+        """Sessions of this week with forms that nobody has begun; the manifest as it is then."""
+        ready = [sys.executable, "manage.py", "demo_ready", "--base-url", self.base_url]
+        subprocess.run(ready, cwd=ROOT, env=environment(self.var), check=True, timeout=120)
+        manifest: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
+        return manifest
 
     def api(self, role: str, path: str) -> Any:
         token = self.manifest["accounts"][role]["api_token"]
@@ -129,12 +153,7 @@ class Site:
 def running_site(var: Path) -> Iterator[Site]:
     """A small demonstration site with its data under `var`, which is emptied before and after."""
     port = free_port()
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
-    }
-    env |= {"ALLIANCE_DEMO": "1", "VAR": str(var)}
+    env = environment(var)
     clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(var)]
     subprocess.run(clear, cwd=ROOT, env=env, check=True)
     log = var.with_suffix(".log").open("wb")
@@ -151,8 +170,7 @@ def running_site(var: Path) -> Iterator[Site]:
     try:
         wait_for(f"the demo is up (see {var.with_suffix('.log')})", ready, 180)
         content = json.loads(manifest.read_text())
-        links = chain(content["patient_links"], more_links(manifest, content["base_url"], env))
-        yield Site(content["base_url"], process, content, links, var)
+        yield Site(content["base_url"], process, content, var)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)

@@ -26,17 +26,26 @@ def by_link(address: str, name: str) -> Callable[[Page, Site], str]:
     return find
 
 
-def open_form_links(page: Page, site: Site) -> str:
-    """Of a form that a patient of the therapist may still fill."""
-    ((form,),) = site.sql(
+def open_form(site: Site) -> str:
+    """A patient's form of the therapist's own that nobody has begun."""
+    query = (
         "SELECT form.id FROM surveys_assignment form"
         " JOIN surveys_session session ON session.id = form.session_id"
         " JOIN surveys_therapy therapy ON therapy.id = session.therapy_id"
         " JOIN surveys_therapist therapist ON therapist.id = therapy.therapist_id"
+        " JOIN surveys_user account ON account.id = therapist.user_id"
         " WHERE form.rater = 'patient' AND form.state = 'due' AND form.closes_at > now()"
-        " AND therapist.user_id IS NOT NULL LIMIT 1"
+        " AND account.email = %s ORDER BY form.closes_at, form.id LIMIT 1"
     )
-    return f"{site.base_url}/forms/{form}/links/"
+    email = site.manifest["accounts"]["therapist"]["email"]
+    if not (found := site.sql(query, email)):
+        site.refill()
+        found = site.sql(query, email)
+    return str(found[0][0])
+
+
+def open_form_links(page: Page, site: Site) -> str:
+    return f"{site.base_url}/forms/{open_form(site)}/links/"
 
 
 def study_page(code: str, path: str = "") -> Callable[[Page, Site], str]:
@@ -190,16 +199,6 @@ def form_upload(page: Page, site: Site) -> Iterator[str]:
     page.locator("main form button").last.click()
     page.wait_for_selector("main .notice-error")
     yield "licence-faults"
-
-
-def open_form(site: Site) -> str:
-    """A patient's form of the therapist's own that nobody has begun."""
-    query = (
-        "SELECT a.id FROM surveys_assignment a JOIN surveys_session s ON s.id = a.session_id"
-        " WHERE a.rater = 'patient' AND a.state = 'due' AND a.closes_at > now()"
-        " AND s.therapy_id::text = ANY(%s) ORDER BY a.closes_at, a.id LIMIT 1"
-    )
-    return str(site.sql(query, site.manifest["therapy_ids"])[0][0])
 
 
 def form_on_paper(page: Page, site: Site) -> Iterator[str]:

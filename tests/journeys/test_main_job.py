@@ -84,8 +84,12 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
         """SELECT count(*) FROM surveys_score score
            JOIN surveys_response response ON response.id = score.response_id
            JOIN surveys_assignment assignment ON assignment.id = response.assignment_id
-           JOIN surveys_instrument instrument ON instrument.id = response.instrument_id
-           WHERE score.scale = 'total' AND score.mean IS NOT NULL AND assignment.rater = 'patient'"""
+           JOIN surveys_session session ON session.id = assignment.session_id
+           JOIN surveys_therapy other ON other.id = session.therapy_id
+           JOIN surveys_therapy own ON own.id = %s AND own.study_id = other.study_id
+           WHERE score.scale = 'total' AND score.mean IS NOT NULL AND assignment.rater = 'patient'
+             AND other.excluded_at IS NULL""",
+        therapy,
     )[0][0]
     assert trend["fit"]["n_ratings"] == n_ratings
 

@@ -11,7 +11,7 @@
   let copy = null;
   let intent = "";
   let spoken = "";
-  let isSaving = false;
+  let saveStop = null;
   let isHeldUp = false;
   let isSending = false;
   let isRefused = false;
@@ -46,15 +46,16 @@
     };
   };
 
-  const post = async (address, fields, seconds) => {
+  const post = async (address, fields, seconds, stop = new AbortController()) => {
     const token = form.elements.namedItem("csrfmiddlewaretoken").value;
+    const timer = setTimeout(() => stop.abort(), seconds * 1000);
     try {
       const response = await fetch(address, {
         method: "POST",
         body: new URLSearchParams(fields),
         headers: { "X-CSRFToken": token },
         credentials: "same-origin",
-        signal: AbortSignal.timeout(seconds * 1000),
+        signal: stop.signal,
       });
       if (!response.redirected || new URL(response.url).pathname !== form.dataset.tablet) return response;
       // The tablet was locked or taken out of use: what is on this page is nobody's to see any more.
@@ -62,6 +63,8 @@
       return new Promise(() => {});
     } catch {
       return null;
+    } finally {
+      clearTimeout(timer);
     }
   };
 
@@ -86,12 +89,12 @@
   };
 
   async function save() {
-    if (isSaving || isRefused || intent || !unsaved.size) return;
-    isSaving = true;
+    if (saveStop || isRefused || intent || !unsaved.size) return;
+    saveStop = new AbortController();
     if (!isHeldUp) say("saving");
     const batch = new Map(unsaved);
-    const response = await post(form.dataset.answers, [...batch], 10);
-    isSaving = false;
+    const response = await post(form.dataset.answers, [...batch], 10, saveStop);
+    saveStop = null;
     if (intent) return;
     if (response?.status === 204) {
       isHeldUp = false;
@@ -129,6 +132,8 @@
   async function send() {
     if (isSending || isLeaving) return;
     isSending = true;
+    // Every answer travels with the form; a save that came after it would be refused.
+    saveStop?.abort();
     const response = await post(form.action, [...new FormData(form), ["send", intent]], 30);
     isSending = false;
     const there = response?.ok && response.redirected ? new URL(response.url) : null;
