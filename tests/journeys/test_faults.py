@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psutil
 import psycopg2
+import pytest
 
 from alliance_site.embedded import urls
 from tests.journeys.conftest import VAR, Site, wait_for
@@ -120,6 +121,7 @@ def test_the_broker_killed_and_started_again_loses_no_refit(site: Site) -> None:
     wait_for("all parts answer again", lambda: site.health() == 200, 60)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_fit_leaves_one_result(site: Site) -> None:
     """A lock on the table of fits holds the worker at the moment of writing, where it is killed."""
     wait_for("earlier jobs are done", lambda: open_jobs(site) == 0, 60)

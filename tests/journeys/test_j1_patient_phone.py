@@ -172,10 +172,11 @@ def test_on_a_bad_network_every_answer_arrives_once(
     expect(page.get_by_text("9 of 12 answered")).to_be_visible()
     wait_for("the answers are sealed", lambda: len(sealed_records(page)) == 1, 5)
     assert not any("item_" in text for text in browser_storage(page))
+    # Asked before the reload: while Chromium changes pages, its pretended lack of a network has a gap.
+    assert n_drafts(site, form) == 5
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text("No connection just now")
     expect(page.locator("main")).to_contain_text("Your answers are kept on this device")
-    assert n_drafts(site, form) == 5
 
     # The connection comes back, and all nine are there and saved without a touch.
     context.set_offline(False)
@@ -239,14 +240,19 @@ def test_double_click_and_two_tabs_are_one_response(
     context = browser.new_context(**size)
     page, tab = begin(context, link), begin(context, link)
     form = form_id(page)
+    # A page behind another one is drawn every two seconds only.
+    page.bring_to_front()
     answer(page, 1, 12)
     share(page, "none")
+    tab.bring_to_front()
     answer(tab, 1, 3)
     share(tab)
+    page.bring_to_front()
     send_button(page).dblclick()
     page.wait_for_url("**/receipt/")
     expect(page.locator("main")).to_contain_text("nothing of your answers")
     assert stored(site, form) == [ANSWERS]
+    tab.bring_to_front()
     send_button(tab).click()
     expect(tab.get_by_role("heading", level=1)).to_have_text("This form was already received")
     tab.goto(link)
