@@ -16,7 +16,7 @@ MAX_LISTED = 60
 
 def read_sessions(text: str) -> list[int]:
     """The numbers of a text such as "3, 12, 20, 40", in order; raises ValueError with what to do."""
-    parts = [part for part in re.split(r"[\s,;]+", text.strip()) if part]
+    parts = [part for part in re.split(r"[\s,;،؛]+", text.strip()) if part]
     if not parts:
         raise ValueError(_("Enter the session numbers, for example 3, 12, 20, 40."))
     if len(parts) > MAX_LISTED:

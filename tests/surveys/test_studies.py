@@ -235,7 +235,13 @@ def test_reminders_are_two_at_most(cast: Cast, hours: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("3, 12, 20, 40", [3, 12, 20, 40]), (" 12;3 ", [3, 12]), ("1 2 3", [1, 2, 3])]
+    ("text", "numbers"),
+    [
+        ("3, 12, 20, 40", [3, 12, 20, 40]),
+        (" 12;3 ", [3, 12]),
+        ("1 2 3", [1, 2, 3]),
+        ("3، 12؛ 20", [3, 12, 20]),
+    ],
 )
 def test_session_numbers_are_read_as_people_write_them(text: str, numbers: list[int]) -> None:
     assert read_sessions(text) == numbers
