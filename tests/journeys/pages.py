@@ -186,7 +186,7 @@ def form_upload(page: Page, site: Site) -> Iterator[str]:
     file = page.request.get(by_link("/instruments/", "/instruments/0")(page, site) + "file/").text()
     for name, text in (
         ("instrument-faults", file.replace("min_share = 0.75", "min_share = 7")),
-        ("instrument-checked", file.replace('version = "demo-1"', 'version = "2026"')),
+        ("instrument-checked", file.replace('version = "demo-', 'version = "2026-')),
     ):
         page.goto(f"{site.base_url}/instruments/upload/")
         chosen = {"name": "form.toml", "mimeType": "text/plain", "buffer": text.encode()}

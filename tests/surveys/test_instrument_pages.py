@@ -282,7 +282,7 @@ def test_the_list_asks_the_database_as_often_for_many_forms_as_for_few(
 def test_a_form_is_downloaded_as_the_file_that_uploads_again(admin: Client) -> None:
     row = Instrument.objects.get(code="wai-s", rater="patient", language="ar")
     response = admin.get(reverse("instrument-file", args=[row.pk]))
-    assert response.headers["Content-Disposition"] == 'attachment; filename="wai-s.patient.ar.demo-1.toml"'
+    assert response.headers["Content-Disposition"] == 'attachment; filename="wai-s.patient.ar.demo-2.toml"'
     assert parse(response.content) == row.form
 
 
