@@ -295,16 +295,13 @@ def has_sent(opening: Opening) -> bool:
     return opening.client_key == opening.assignment.response.client_key
 
 
-def patient_of_code(assignment: Assignment, receipt_code: str) -> Patient | None:
-    """The patient of a form whose link is held, for somebody who also knows the code of a form that this
-    patient sent. The link alone shows nothing, nor does the code."""
-    if assignment.rater != Rater.PATIENT or assignment.session is None or not receipt_code:
-        return None
-    patient = assignment.session.therapy.patient
+def response_of_code(patient: Patient, receipt_code: str) -> Response | None:
+    """What a patient sent under this code. The code opens this form and no other: who holds a link can send
+    its form and so has a code, and must not read by it what the patient sent before or sends later."""
     sent = Response.objects.filter(
         assignment__rater=Rater.PATIENT, assignment__session__therapy__patient=patient
     )
-    return patient if sent.filter(receipt_code=receipt_code).exists() else None
+    return sent.filter(receipt_code=receipt_code).first() if receipt_code else None
 
 
 def get_visitor_or_404(patient_id: uuid.UUID | None) -> Patient:

@@ -1,11 +1,12 @@
-"""A patient's visit to their own data: the receipt code that opens it, and the secret that keeps it open.
+"""A patient's visit to their own data: the receipt codes that open it, and the secret that keeps it open.
 
-The secret is known to the browser's cookie alone; the cache, which every web process shares, holds its hash
-and whose visit it is, until a quarter of an hour after it was last used.
+The secret is known to the browser's cookie alone; the cache, which every web process shares, holds its hash,
+whose visit it is and which forms their codes opened, until a quarter of an hour after it was last used.
 """
 
 import time
 import unicodedata
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.conf import settings
@@ -29,33 +30,52 @@ def read_code(text: str) -> str:
     return f"{code[:4]}-{code[4:]}" if len(code) == 8 and set(code) <= set(ALPHABET) else ""
 
 
-def wait_for_code(assignment_id: UUID) -> int:
-    """After too many wrong codes at the link of a form, the seconds until the next is looked at; else 0."""
-    n_wrong, at = cache.get(_wrong_key(assignment_id), (0, 0.0))
+@dataclass(frozen=True)
+class Visit:
+    """Whose data a browser may show now, and which of the forms that this patient sent."""
+
+    patient: UUID
+    responses: frozenset[UUID]
+
+
+def wait_for_code(place: UUID) -> int:
+    """After too many wrong codes at the link of a form, or on the page of a patient, the seconds until the
+    next is looked at; else 0."""
+    n_wrong, at = cache.get(_wrong_key(place), (0, 0.0))
     return max(1, int(at + PAUSE - time.time()) + 1) if n_wrong >= MAX_WRONG else 0
 
 
-def count_wrong_code(assignment_id: UUID) -> int:
+def count_wrong_code(place: UUID) -> int:
     """Counts a wrong code; how many tries are left. Two at the same instant may count as one: that helps
     nobody against half a million million codes."""
-    n_wrong = cache.get(_wrong_key(assignment_id), (0, 0.0))[0] + 1
-    cache.set(_wrong_key(assignment_id), (n_wrong, time.time()), timeout=PAUSE)
+    n_wrong = cache.get(_wrong_key(place), (0, 0.0))[0] + 1
+    cache.set(_wrong_key(place), (n_wrong, time.time()), timeout=PAUSE)
     return max(0, MAX_WRONG - n_wrong)
 
 
-def visit_begin(response: HttpResponseBase, patient_id: UUID) -> None:
-    _keep(response, new_token(), patient_id)
+def visit_begin(response: HttpResponseBase, visit: Visit) -> None:
+    _keep(response, new_token(), visit)
 
 
-def visitor(request: HttpRequest) -> UUID | None:
-    """Whose data this browser may show now."""
+def visit_of(request: HttpRequest) -> Visit | None:
+    """What this browser may show now."""
     secret = request.COOKIES.get(_cookie_name(), "")
     return cache.get(_visit_key(secret)) if secret else None
 
 
-def visit_prolong(request: HttpRequest, response: HttpResponseBase, patient_id: UUID) -> None:
+def visit_add(request: HttpRequest, response_id: UUID) -> None:
+    """One more form was opened by its code."""
+    visit = visit_of(request)
+    if visit is not None:
+        more = replace(visit, responses=visit.responses | {response_id})
+        cache.set(_visit_key(request.COOKIES[_cookie_name()]), more, timeout=VISIT)
+
+
+def visit_prolong(request: HttpRequest, response: HttpResponseBase) -> None:
     """Another quarter of an hour; a page that is left open until after it leaves the screen by itself."""
-    _keep(response, request.COOKIES[_cookie_name()], patient_id)
+    visit = visit_of(request)
+    if visit is not None:
+        _keep(response, request.COOKIES[_cookie_name()], visit)
     response["Refresh"] = str(VISIT + 5)
 
 
@@ -64,8 +84,8 @@ def visit_end(request: HttpRequest, response: HttpResponseBase) -> None:
     response.delete_cookie(_cookie_name(), path="/", samesite="Lax")
 
 
-def _keep(response: HttpResponseBase, secret: str, patient_id: UUID) -> None:
-    cache.set(_visit_key(secret), patient_id, timeout=VISIT)
+def _keep(response: HttpResponseBase, secret: str, visit: Visit) -> None:
+    cache.set(_visit_key(secret), visit, timeout=VISIT)
     response.set_cookie(
         _cookie_name(),
         secret,
@@ -82,8 +102,8 @@ def _cookie_name() -> str:
 
 
 def _visit_key(secret: str) -> str:
-    return f"visit:{token_hash(secret)}"
+    return f"your-data:{token_hash(secret)}"
 
 
-def _wrong_key(assignment_id: UUID) -> str:
-    return f"wrong-codes:{assignment_id}"
+def _wrong_key(place: UUID) -> str:
+    return f"wrong-codes:{place}"

@@ -73,6 +73,9 @@ class Response(models.Model):
     answers = models.JSONField(
         help_text="Item number to value, or -99 skipped, -98 prefer not to answer, -97 not shown"
     )
+    elsewhere = models.JSONField(
+        default=list, help_text="Items that were answered in another browser than the one that sent the form"
+    )
     client_key = models.UUIDField(unique=True)
     receipt_code = models.CharField(max_length=9, default=new_receipt_code)
     layout = models.CharField(max_length=12, default="cards")

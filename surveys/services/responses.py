@@ -158,13 +158,16 @@ def response_submit(
         return _replay(received, answers, sharing, client_key)
     if form_state(assignment, now) is not LinkState.OPEN:
         raise FormClosed("This form has expired.")
-    kept = dict(DraftAnswer.objects.filter(assignment=assignment).values_list("item", "value"))
+    drafts = DraftAnswer.objects.filter(assignment=assignment)
+    kept = dict(drafts.values_list("item", "value"))
     complete = {
         item.number: answers.get(item.number, kept.get(item.number, scoring.SKIPPED)) for item in form.items
     }
+    elsewhere = drafts.exclude(opening=opening).exclude(item__in=answers)
     response = response_row(opening, assignment, complete, sharing, paradata, now)
     response.instrument = instrument or assignment.instrument
     response.language = response.instrument.language
+    response.elsewhere = sorted(elsewhere.values_list("item", flat=True))
     response.save(force_insert=True)
     Score.objects.bulk_create(score_rows(response, form, complete))
     assignment.state = state_after(complete)
@@ -183,9 +186,12 @@ def _replay(received: Response, answers: Mapping[int, int], sharing: str, client
     if received.client_key != client_key:
         raise AlreadyReceived("This form was received before, from another device.")
     is_patients = received.assignment.rater == Rater.PATIENT
-    if any(received.answers[str(item)] != value for item, value in answers.items()) or (
-        is_patients and received.sharing != sharing
-    ):
+    # Whoever sent the rest of a form must not find out by trying what was answered on another device.
+    is_same = all(
+        item not in received.elsewhere and received.answers[str(item)] == value
+        for item, value in answers.items()
+    )
+    if not is_same or (is_patients and received.sharing != sharing):
         raise DifferentAnswers("This form was received before, with other answers; those were kept.")
     return received
 

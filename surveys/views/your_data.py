@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from surveys import audit
-from surveys.access import LinkState, get_link, get_visitor_or_404, patient_of_code
+from surveys.access import LinkState, get_link, get_visitor_or_404, response_of_code
 from surveys.models import Assignment, Patient, Response, Sharing, StudyVersion, Withdrawal
 from surveys.parts import OwnPart, own_language, own_part_or_404, own_parts, own_responses
 from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
@@ -24,12 +24,14 @@ from surveys.views.notices import Notice, about, notice_page
 from surveys.views.wording import speak
 from surveys.visits import (
     PAUSE,
+    Visit,
     count_wrong_code,
     read_code,
+    visit_add,
     visit_begin,
     visit_end,
+    visit_of,
     visit_prolong,
-    visitor,
     wait_for_code,
 )
 
@@ -53,6 +55,7 @@ MISSING = {
     PREFER_NOT: gettext_lazy("Prefer not to answer"),
     NOT_SHOWN: gettext_lazy("Not asked"),
 }
+ELSEWHERE = gettext_lazy("Answered on another device, so it is not shown here")
 SEE_LESS = {
     Sharing.NONE: gettext_lazy("Nothing: only that I sent it"),
     Sharing.SCORES: gettext_lazy("My result in numbers, but not the single answers"),
@@ -79,38 +82,42 @@ class Submission:
 
 
 def enter(request: HttpRequest, token: str) -> HttpResponse:
-    """At the link of a form that was received: asks for the receipt code, which opens the page."""
+    """At the link of a form that was received: asks for a receipt code, which opens the page."""
     found = get_link(token, timezone.now())
-    if found.assignment is None or found.state is not LinkState.RECEIVED:
+    form = found.assignment
+    if form is None or form.session is None or found.state is not LinkState.RECEIVED:
         return HttpResponseRedirect(reverse("link", args=[token]), status=303)
-    assignment = found.assignment
-    speak(assignment.response.instrument.language)
-    wait = wait_for_code(assignment.pk)
-    if wait:
-        return _too_many_codes(request, assignment, wait)
-    error = ""
-    if request.method == "POST":
-        code = read_code(request.POST.get("code", ""))
-        patient = patient_of_code(assignment, code)
-        if patient is not None:
-            audit.record("your-data.open", subject=patient, clinic=patient.clinic)
+    speak(form.response.instrument.language)
+    patient, error = form.session.therapy.patient, ""
+    wait = wait_for_code(form.pk)
+    if not wait and request.method == "POST":
+        sent = response_of_code(patient, read_code(request.POST.get("code", "")))
+        if sent is not None:
+            audit.record("your-data.open", subject=patient, clinic=form.study.clinic)
             response = HttpResponseRedirect(reverse("your-data"), status=303)
-            visit_begin(response, patient.pk)
+            visit_begin(response, Visit(patient.pk, frozenset({sent.pk})))
             return response
-        audit.record("your-data.refuse", subject=assignment, clinic=assignment.study.clinic)
-        n_left = count_wrong_code(assignment.pk)
-        if not n_left:
-            return _too_many_codes(request, assignment, PAUSE)
-        error = ngettext(
-            "This is not the code of a form that you sent. {n} try is left.",
-            "This is not the code of a form that you sent. {n} tries are left.",
-            n_left,
-        ).format(n=n_left)
-    context = {**about(assignment), "error": error, "link": reverse("link", args=[token])}
+        error, wait = _wrong_code(form)
+    if wait:
+        return _too_many_codes(request, form, wait)
+    context = {**about(form), "error": error, "link": reverse("link", args=[token])}
     return render(request, "surveys/your_data_enter.html", context, status=422 if error else 200)
 
 
-def _too_many_codes(request: HttpRequest, assignment: Assignment, wait: int) -> HttpResponse:
+def _wrong_code(place: Assignment | Patient) -> tuple[str, int]:
+    """What a wrong code is told at the link of a form or on a patient's page, and the seconds to wait."""
+    clinic = place.clinic if isinstance(place, Patient) else place.study.clinic
+    audit.record("your-data.refuse", subject=place, clinic=clinic)
+    n_left = count_wrong_code(place.pk)
+    error = ngettext(
+        "This is not the code of a form that you sent. {n} try is left.",
+        "This is not the code of a form that you sent. {n} tries are left.",
+        n_left,
+    )
+    return error.format(n=n_left), 0 if n_left else PAUSE
+
+
+def _too_many_codes(request: HttpRequest, assignment: Assignment | None, wait: int) -> HttpResponse:
     refused = notice_page(request, TOO_MANY_CODES, assignment)
     refused.headers["Retry-After"] = str(wait)
     return refused
@@ -121,13 +128,14 @@ def _visited(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
+        visit = visit_of(request)
         try:
-            patient = get_visitor_or_404(visitor(request))
+            patient = get_visitor_or_404(visit.patient if visit else None)
         except Http404:
             return notice_page(request, CLOSED, None)
         speak(own_language(patient))
         response = view(request, patient, **kwargs)
-        visit_prolong(request, response, patient.pk)
+        visit_prolong(request, response)
         return response
 
     return guarded
@@ -135,15 +143,31 @@ def _visited(view: View) -> View:
 
 @_visited
 def page(request: HttpRequest, patient: Patient) -> HttpResponse:
-    submissions = [_submission(row) for row in own_responses(patient)]
+    """The forms that were opened by their codes; another code (POST) opens one more."""
+    is_code, error = request.method == "POST", ""
+    wait = wait_for_code(patient.pk) if is_code else 0
+    if is_code and not wait:
+        sent = response_of_code(patient, read_code(request.POST.get("code", "")))
+        if sent is not None:
+            audit.record("your-data.open", subject=patient, clinic=patient.clinic)
+            visit_add(request, sent.pk)
+            return HttpResponseRedirect(reverse("your-data") + f"#form-{sent.pk}", status=303)
+        error, wait = _wrong_code(patient)
+    if wait:
+        return _too_many_codes(request, None, wait)
+    visit, everything = visit_of(request), list(own_responses(patient))
+    opened = visit.responses if visit else frozenset()
+    submissions = [_submission(row) for row in everything if row.pk in opened]
     context = {
         **_around(patient),
         "submissions": submissions,
         "parts": own_parts(patient),
-        "narrower": _narrower({row.response.sharing for row in submissions}),
+        # Less may be shown of forms, too, whose code is not at hand.
+        "narrower": _narrower({row.sharing for row in everything}) if len(everything) > 1 else {},
         "is_changed": "changed" in request.GET,
+        "error": error,
     }
-    return render(request, "surveys/your_data.html", context)
+    return render(request, "surveys/your_data.html", context, status=422 if error else 200)
 
 
 @_visited
@@ -208,7 +232,7 @@ def _submission(response: Response) -> Submission:
     lines = []
     for item in form.items:
         value = response.answers.get(str(item.number), NOT_SHOWN)
-        missing = MISSING.get(value)
+        missing = ELSEWHERE if item.number in response.elsewhere else MISSING.get(value)
         lines.append(
             Line(item.text, labels.get(value, "") if missing is None else str(missing), missing is not None)
         )

@@ -105,7 +105,7 @@ def test_the_code_opens_the_page_of_own_answers_in_words(sent: tuple[str, Respon
     assert AuditEvent.objects.filter(act="your-data.open", actor=None).count() == 1
 
 
-def test_the_page_holds_all_forms_of_the_patient_and_of_nobody_else(
+def test_each_code_opens_its_form_and_no_code_one_of_somebody_else(
     sent: tuple[str, Response], cast: Cast
 ) -> None:
     token, response = sent
@@ -116,9 +116,46 @@ def test_the_page_holds_all_forms_of_the_patient_and_of_nobody_else(
     )
     client = enter(token, second.receipt_code)
     page = client.get("/your-data/").content.decode()
+    assert second.receipt_code in page and response.receipt_code not in page
+    answer = client.post("/your-data/", {"code": response.receipt_code})
+    assert (answer.status_code, answer["Location"]) == (303, f"/your-data/#form-{response.pk}")
+    page = client.get("/your-data/").content.decode()
     assert page.index(second.receipt_code) < page.index(response.receipt_code)
-    assert other.receipt_code not in page
     assert "2 forms, the latest first" in page
+    statuses = [client.post("/your-data/", {"code": other.receipt_code}).status_code for _ in range(5)]
+    assert statuses == [422, 422, 422, 422, 429]
+    assert client.post("/your-data/", {"code": response.receipt_code}).status_code == 429
+    assert other.receipt_code not in client.get("/your-data/").content.decode()
+
+
+def test_who_sends_a_form_with_somebody_s_link_reads_nothing_that_they_did_not_answer(cast: Cast) -> None:
+    """A link can be forwarded, or read off a QR code by whoever made it; sending its form gives a code."""
+    before = factories.hold_session(cast.therapy, timezone.now() - timedelta(hours=3))
+    earlier = factories.give(factories.form_of(before, "patient"), 7, sharing="none", browser="phone")
+    form = factories.form_of(factories.hold_session(cast.therapy), "patient")
+    token = link_issue(assignment=form)
+    phone, thief = Client(), Client()
+    phone.post(f"/r/{token}/")
+    phone.post(f"/f/{form.pk}/answers/", {"item_1": "2"})
+    thief.post(f"/r/{token}/")
+    fields = {"key": form.openings.latest("pk").client_key, "version": form.instrument_id, "item_2": "7"}
+    assert thief.post(f"/f/{form.pk}/send/", {**fields, "send": "anyway"}).status_code == 303
+    forged = Response.objects.get(assignment=form)
+    assert (forged.answers["1"], forged.elsewhere) == (2, [1])
+    enter(token, forged.receipt_code, thief)
+    page = thief.get("/your-data/").content.decode()
+    labels = {option.value: option.label for option in form.instrument.form.options}
+    assert page.count(f">{labels[7]}</td>") == 1
+    assert f">{labels[2]}</td>" not in page
+    assert page.count("Answered on another device") == 1
+    assert earlier.receipt_code not in page
+    # Nor by sending again: the answer to every guess is the same.
+    guesses = [{**fields, "item_1": str(value), "send": "anyway"} for value in range(1, 8)]
+    assert {thief.post(f"/f/{form.pk}/send/", guess).status_code for guess in guesses} == {422}
+    # Nor later, by the code of the form that was forged.
+    after = factories.hold_session(cast.therapy, timezone.now() - timedelta(minutes=2))
+    later = factories.give(factories.form_of(after, "patient"), 7, browser="phone")
+    assert later.receipt_code not in thief.get("/your-data/").content.decode()
 
 
 def test_wrong_codes_say_nothing_and_five_of_them_make_the_link_wait(
