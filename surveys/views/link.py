@@ -35,7 +35,7 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
     """The start page; only its button (POST) opens the form, so that mail scanners change nothing."""
     found = get_link(token, timezone.now())
     if found.assignment is None:
-        return _unknown(request)
+        return unknown(request)
     if found.state is not LinkState.OPEN:
         return _over(request, found, found.assignment, token)
     if request.method == "POST":
@@ -105,7 +105,8 @@ def _opening_here(request: HttpRequest, assignment: Assignment) -> Opening | Non
         return None
 
 
-def _unknown(request: HttpRequest) -> HttpResponse:
+def unknown(request: HttpRequest) -> HttpResponse:
+    """The page of a link that leads nowhere; every one counts."""
     wait = count_miss(request)
     response = notice_page(request, TOO_MANY_MISSES if wait else NOTICES[LinkState.UNKNOWN], None)
     if wait:

@@ -20,6 +20,7 @@ from surveys.parts import OwnPart, own_language, own_part_or_404, own_parts, own
 from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
 from surveys.services.consent import sharing_narrow
 from surveys.services.withdrawals import withdrawal_enter
+from surveys.views.link import unknown
 from surveys.views.notices import Notice, about, notice_page
 from surveys.views.wording import speak
 from surveys.visits import (
@@ -85,7 +86,9 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     """At the link of a form that was received: asks for a receipt code, which opens the page."""
     found = get_link(token, timezone.now())
     form = found.assignment
-    if form is None or form.session is None or found.state is not LinkState.RECEIVED:
+    if form is None:
+        return unknown(request)
+    if form.session is None or found.state is not LinkState.RECEIVED:
         return HttpResponseRedirect(reverse("link", args=[token]), status=303)
     speak(form.response.instrument.language)
     patient, error = form.session.therapy.patient, ""

@@ -57,10 +57,16 @@ def test_the_link_of_a_received_form_offers_the_page_and_shows_no_answer(
         )
     )
     assert "your-data" not in Client().get(f"/r/{other}/").content.decode()
-    for state in (other, "nothing"):
-        answer = Client().post(f"/r/{state}/your-data/", {"code": response.receipt_code})
-        assert (answer.status_code, answer["Location"]) == (303, f"/r/{state}/")
-        assert not answer.cookies
+    answer = Client().post(f"/r/{other}/your-data/", {"code": response.receipt_code})
+    assert (answer.status_code, answer["Location"]) == (303, f"/r/{other}/")
+    assert not answer.cookies
+
+
+def test_links_that_lead_nowhere_are_counted_here_as_well(sent: tuple[str, Response]) -> None:
+    token, response = sent
+    statuses = [Client().post(f"/r/wrong{n}/your-data/", {"code": "x"}).status_code for n in range(31)]
+    assert statuses == [404] * 30 + [429]
+    enter(token, response.receipt_code)
 
 
 @pytest.mark.parametrize(
