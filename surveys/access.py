@@ -182,9 +182,9 @@ def get_patient_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment
 
 
 def get_form_to_enter_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
-    """A patient's form that an administrator types in from paper; not one who treats the patient, and would
-    read there what is not for a therapist."""
-    treats = Q(session__therapy__therapist__user=person(user))
+    """A patient's form that an administrator types in from paper; not one who treats the patient, in this
+    therapy or one before or after a transfer, and would read there what is not for a therapist."""
+    treats = Q(session__therapy__patient__therapies__therapist__user=person(user))
     rows = Assignment.objects.filter(
         rater=Rater.PATIENT, study__clinic__in=_clinics(user, Role.CLINIC_ADMIN)
     ).exclude(treats)

@@ -21,9 +21,11 @@ from surveys.models import (
     Response,
     Role,
     StudyVersion,
+    Therapist,
 )
 from surveys.services.paper import Sheet, moment_on, paper_enter
 from surveys.services.responses import FormClosed, drafts_save
+from surveys.services.therapies import therapy_transfer
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -96,6 +98,30 @@ def test_the_treating_therapist_does_not_type_in_even_as_an_administrator(
     assert signed_in(cast.therapist).get(address(patient_form)).status_code == 404
     assert signed_in(cast.therapist).post(address(patient_form), typed(patient_form)).status_code == 404
     assert not Response.objects.exists()
+
+
+def test_nor_does_who_treats_the_patient_after_a_transfer_or_did_before(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    """The sheet says what the patient thinks of the other therapist, and may be shared with nobody."""
+    Membership.objects.create(clinic=cast.clinic, user=cast.colleague, role=Role.CLINIC_ADMIN)
+    Membership.objects.create(clinic=cast.clinic, user=cast.therapist, role=Role.CLINIC_ADMIN)
+    assert signed_in(cast.colleague).get(address(patient_form)).status_code == 200
+    therapist = Therapist.objects.get(user=cast.colleague)
+    new = therapy_transfer(therapy=cast.therapy, therapist=therapist, on=timezone.localdate())
+    assert signed_in(cast.colleague).get(address(patient_form)).status_code == 404
+    later = factories.form_of(factories.hold_session(new), "patient")
+    assert signed_in(cast.therapist).get(address(later)).status_code == 404
+    assert signed_in(cast.clinic_admin).get(address(later)).status_code == 200
+
+
+def test_the_log_of_one_s_own_therapy_leads_to_no_sheet_to_type_in(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    Membership.objects.create(clinic=cast.clinic, user=cast.therapist, role=Role.CLINIC_ADMIN)
+    log = f"/therapies/{cast.therapy.pk}/sessions/"
+    assert address(patient_form) not in signed_in(cast.therapist).get(log).content.decode()
+    assert address(patient_form) in signed_in(cast.clinic_admin).get(log).content.decode()
 
 
 def test_an_administrator_of_another_clinic_does_not_type_in(cast: Cast, patient_form: Assignment) -> None:
