@@ -137,7 +137,9 @@ class InputGate:
         return self.get_response(request)
 
     def _refusal(self, request: HttpRequest) -> tuple[int, str] | None:
-        if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path:
+        if "\x00" in request.path:
+            return 404, _("There is no such page, or it is not yours to see.")
+        if "%00" in request.META.get("QUERY_STRING", ""):
             return 400, _("The address holds a character that no page uses.")
         if request.META.get("HTTP_CONTENT_ENCODING"):
             return 415, _("Packed content is not accepted; send it as it is.")
