@@ -5,6 +5,7 @@ the second is worth nothing without the first. Between two patients only the fir
 """
 
 import base64
+import logging
 import re
 import time
 from datetime import datetime, timedelta
@@ -25,6 +26,9 @@ TABLET_FORM_AGE = timedelta(hours=2)
 RECEIPT_AGE = timedelta(minutes=2)
 MAX_MISSES = 30
 MISSES_WINDOW = 600
+# From all addresses together, in an hour; then the operator is told, and nobody is kept out.
+MANY_MISSES = 1000
+log = logging.getLogger(__name__)
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -139,7 +143,16 @@ def count_miss(request: HttpRequest) -> int | None:
     """Counts a link that leads nowhere; after too many from one address, the seconds to wait."""
     now = time.time()
     key = f"link-misses:{client_address(request)[:64]}:{int(now // MISSES_WINDOW)}"
-    # Misses at the same instant may count as one. With 256 random bits in a link that helps nobody.
-    n_misses = cache.get(key, 0) + 1
-    cache.set(key, n_misses, timeout=MISSES_WINDOW)
+    n_misses = _one_more(key, MISSES_WINDOW)
+    if _one_more(f"link-misses:{int(now // 3600)}", 3600) == MANY_MISSES:
+        log.error(
+            "%s links that lead nowhere were tried within an hour: somebody may be guessing.", MANY_MISSES
+        )
     return int(MISSES_WINDOW - now % MISSES_WINDOW) + 1 if n_misses > MAX_MISSES else None
+
+
+def _one_more(key: str, seconds: int) -> int:
+    """Misses at the same instant may count as one. With 256 random bits in a link that helps nobody."""
+    n_misses: int = cache.get(key, 0) + 1
+    cache.set(key, n_misses, timeout=seconds)
+    return n_misses

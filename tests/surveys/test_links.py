@@ -7,6 +7,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
+from surveys import browsers
 from surveys.models import Assignment, Opening
 from surveys.services.invitations import link_issue
 from surveys.tokens import token_hash
@@ -133,6 +134,23 @@ def test_after_thirty_wrong_links_an_address_has_to_wait_but_valid_links_still_o
     assert client.get(f"/r/{token}/").status_code == 200
     assert client.post(f"/r/{token}/").status_code == 303
     assert Client(REMOTE_ADDR="10.0.0.2").get("/r/wrong/").status_code == 404
+
+
+def test_the_operator_is_told_once_when_many_addresses_guess(
+    db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(browsers, "MANY_MISSES", 3)
+    for number in range(6):
+        assert Client(REMOTE_ADDR=f"10.0.0.{number}").get("/r/wrong/").status_code == 404
+    told = [row.getMessage() for row in caplog.records if row.name == "surveys.browsers"]
+    assert told == ["3 links that lead nowhere were tried within an hour: somebody may be guessing."]
+
+
+def test_two_hundred_patients_behind_an_address_that_guesses_all_come_in(patient_form: Assignment) -> None:
+    tokens = [link_issue(assignment=patient_form) for _ in range(200)]
+    guesser = Client(REMOTE_ADDR="10.0.0.1")
+    assert [guesser.get(f"/r/wrong{number}/").status_code for number in range(31)][-1] == 429
+    assert {Client(REMOTE_ADDR="10.0.0.1").get(f"/r/{token}/").status_code for token in tokens} == {200}
 
 
 def test_a_forwarded_address_counts_only_behind_trusted_proxies(db: None, settings: object) -> None:
