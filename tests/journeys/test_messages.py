@@ -1,5 +1,5 @@
 """Mails to patients with the real worker and a real mail server: they arrive, once, and the token is in them
-alone."""
+alone. The secrets of a tablet, its start codes and of a visit are nowhere but in their browsers."""
 
 import base64
 import hashlib
@@ -23,6 +23,7 @@ from tests.journeys.test_faults import begin, filled
 
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/r/([A-Za-z0-9_-]{43})/")
 RUN = re.compile(rb"[A-Za-z0-9_-]{43,}")
+PIN = "917305824"
 MAIL_VAR = VAR.with_name(f"{VAR.name}-mail")
 # What a page does for reception: an address, and a session that was held just now; prints the patient's form.
 ASK = """
@@ -221,17 +222,7 @@ def test_no_token_of_any_link_is_anywhere_but_in_the_mails(
     mails = "".join(mail.get_content() for mail in sink.mails).encode()
     assert len(tokens_in(mails, hashes)) == len(sink.mails) >= 6, "the search finds what there is"
 
-    assert len(overheard) > 100 and any("run_due_jobs" in line for line in overheard)
-    places = {"broker": "\n".join(overheard).encode(), "broker, packed": unpacked("\n".join(overheard))}
-    places["log"] = mailing.var.with_suffix(".log").read_bytes()
-    names = mailing.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    for (name,) in names:
-        rows = mailing.sql(f'SELECT row::text FROM "{name}" row')
-        places[name] = "\n".join(text for (text,) in rows).encode()
-    for path in mailing.var.rglob("*"):
-        if path.is_file() and path.name != "demo.json" and "static" not in path.parts:
-            places[str(path)] = path.read_bytes()
-    assert len(places) > 100
+    places = everywhere(mailing, overheard)
     known = {token.encode() for token in tokens_in(mails, hashes)}
     found = {
         place
@@ -245,6 +236,78 @@ def test_no_token_of_any_link_is_anywhere_but_in_the_mails(
         for place in ("log", "broker", "surveys_message", "surveys_auditevent", "surveys_job")
         if any(word in places[place] for word in addresses)
     ] == []
+
+
+def test_no_secret_of_a_tablet_or_a_visit_is_anywhere_but_in_its_browser(
+    mailing: Site, sink: Sink, overheard: list[str]
+) -> None:
+    form = ask(mailing, "room@mail.example")
+    wait_for("the mail", lambda: sink.to("room@mail.example"), 30)
+    tablet, therapist = staff(mailing, "clinic_admin"), staff(mailing, "therapist")
+    post(tablet, "/tablets/", name="Waiting room", pin=PIN)
+    codes = start_codes(therapist, form)
+    for wrong in codes[:-1]:
+        assert post(tablet, "/tablet/", code=wrong).status_code == 422, "a later code ended it"
+    assert post(tablet, "/tablet/leave/", pin=PIN[::-1]).status_code == 422
+    assert str(post(tablet, "/tablet/", code=codes[-1]).url).endswith(f"/f/{form}/begin/")
+    secrets = [tablet.cookies["tablet"], tablet.cookies["browser"]]
+
+    other = ask(mailing, "phone@mail.example")
+    wait_for("the mail", lambda: sink.to("phone@mail.example"), 30)
+    link = f"{mailing.base_url}/r/{token_of(sink, 'phone@mail.example')}/"
+    phone, url, fields = begin(link)
+    phone.post(f"{url}send/", data=filled(fields), headers={"Referer": url})
+    sent = "SELECT receipt_code FROM surveys_response WHERE assignment_id = %s"
+    ((receipt,),) = mailing.sql(sent, other)
+    phone.get(f"{link}your-data/")
+    data = {"csrfmiddlewaretoken": phone.cookies["csrf"], "code": receipt}
+    seen = phone.post(f"{link}your-data/", data=data, headers={"Referer": link})
+    assert receipt in seen.text
+    secrets += [phone.cookies["browser"], phone.cookies["your-data"]]
+
+    places = everywhere(mailing, overheard)
+    assert [len(secret) for secret in secrets] == [43] * 4
+    hashed = "SELECT count(*) FROM surveys_tablet WHERE secret_hash = %s"
+    assert mailing.sql(hashed, hashlib.sha256(secrets[0].encode()).hexdigest()) == [(1,)], (
+        "what is looked for"
+    )
+    assert [
+        place for place, content in places.items() if any(secret.encode() in content for secret in secrets)
+    ] == []
+    # Six digits turn up by chance in a file of numbers; all the codes in one place do not.
+    words = [re.compile(rb"(?<![\w.])%s(?![\w.])" % code.encode()) for code in codes]
+    pins = re.compile(rb"(?<![\w.])%s(?![\w.])" % PIN.encode())
+    texts = {place: content for place, content in places.items() if "/pg/" not in place}
+    assert [
+        place
+        for place, content in texts.items()
+        if all(word.search(content) for word in words) or pins.search(content)
+    ] == []
+
+
+def start_codes(client: httpx.Client, form: str) -> list[str]:
+    """Each ends the one before; above what the rows of a table are numbered to."""
+    codes: list[str] = []
+    while len(codes) < 3:
+        page = post(client, f"/forms/{form}/start-code/").text
+        code = re.findall(r'<bdi dir="ltr">(\d{3}) (\d{3})</bdi>', page)[0]
+        codes += ["".join(code)] if code[0] >= "500" else []
+    return codes
+
+
+def everywhere(site: Site, overheard: list[str]) -> dict[str, bytes]:
+    """What the broker heard, the log, every table as text and every file of the site, by name."""
+    assert len(overheard) > 100 and any("run_due_jobs" in line for line in overheard)
+    places = {"broker": "\n".join(overheard).encode(), "broker, packed": unpacked("\n".join(overheard))}
+    places["log"] = site.var.with_suffix(".log").read_bytes()
+    for (name,) in site.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        rows = site.sql(f'SELECT row::text FROM "{name}" row')
+        places[name] = "\n".join(text for (text,) in rows).encode()
+    for path in site.var.rglob("*"):
+        if path.is_file() and path.name != "demo.json" and "static" not in path.parts:
+            places[str(path)] = path.read_bytes()
+    assert len(places) > 100
+    return places
 
 
 def tokens_in(content: bytes, hashes: set[str]) -> set[str]:
