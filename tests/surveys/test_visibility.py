@@ -1,9 +1,11 @@
 """What a therapist sees of the patient: policy, sharing and rate-then-reveal, in page, API and chart."""
 
 import itertools
+import re
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -112,3 +114,36 @@ def test_what_was_answered_cannot_be_changed_in_the_database(cast: Cast) -> None
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             change()
     Response.objects.filter(pk=response.pk).update(sharing="none")
+
+
+@pytest.mark.parametrize("visibility", ["blind", "delayed", "feedback"])
+def test_before_their_own_rating_no_page_of_a_therapist_tells_one_answer_from_another(
+    cast: Cast, visibility: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even whether the patient answered anything, or lets the therapist see it."""
+    now = timezone.localtime()
+    monkeypatch.setattr("surveys.views.session_log._started", lambda: now)
+    factories.set_visibility(cast.study, visibility)
+    session = factories.hold_session(cast.therapy)
+    form, client = factories.form_of(session, "patient"), signed_in(cast.therapist)
+    therapy = f"/therapies/{cast.therapy.pk}/"
+    addresses = [
+        *(therapy, f"{therapy}?perspective=therapist", f"{therapy}sessions/", f"{therapy}sessions/today/"),
+        *("/caseload/", f"/sessions/{session.pk}/", f"/sessions/{session.pk}/no-rating/"),
+        *(f"/forms/{form.pk}/links/", f"/forms/{form.pk}/paper/", f"/api/v1{therapy}trend/"),
+    ]
+
+    def seen() -> list[str]:
+        pages = [client.get(address) for address in addresses]
+        assert {page.status_code for page in pages} == {200}
+        return [
+            re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", page.content.decode()) for page in pages
+        ]
+
+    pages = []
+    for answers, sharing in ((7, "answers"), (1, "scores"), (CANARY_ANSWERS, "none"), ({}, "none")):
+        undo = transaction.savepoint()
+        factories.give(form, answers, sharing=sharing)
+        pages.append(seen())
+        transaction.savepoint_rollback(undo)
+    assert all(page == pages[0] for page in pages[1:])
