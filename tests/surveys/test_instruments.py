@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import DatabaseError, transaction
 
+from alliance_site.management.commands import up
 from surveys import packs, scoring
 from surveys.access import clinic_instruments
 from surveys.models import AuditEvent, Instrument, Score
@@ -31,6 +36,40 @@ def test_loading_again_adds_nothing() -> None:
     first = {row.pk for row in built_in_load()}
     assert {row.pk for row in built_in_load()} == first
     assert Instrument.objects.count() == len(built_in()) == len(first)
+
+
+def test_an_upgrade_adds_what_the_release_ships_and_changes_nothing_that_is_there() -> None:
+    kept = {row.pk: row.definition for row in built_in_load() if row.code != "wai-b3"}
+    Instrument.objects.filter(code="wai-b3").delete()
+    for n_new in (len(built_in()) - len(kept), 0):
+        said = StringIO()
+        call_command("instruments_load", stdout=said)
+        assert f"Shipped instruments: {len(built_in())}, of which new: {n_new}." in said.getvalue()
+    assert Instrument.objects.filter(code="wai-b3").exists()
+    assert {row.pk: row.definition for row in Instrument.objects.filter(pk__in=kept)} == kept
+
+
+def test_a_release_with_other_words_under_a_loaded_version_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built_in_load()
+    form = shipped("wai-b3", "patient")
+    other = replace(form, items=(Item(1, "Other words", False), *form.items[1:]))
+    monkeypatch.setattr("surveys.services.instruments.built_in", lambda: (other,))
+    with pytest.raises(CommandError, match="Give the changed file a new version"):
+        call_command("instruments_load")
+
+
+def test_every_way_to_upgrade_loads_the_instruments_after_the_migrations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(up, "call_command", lambda name, *_args, **_options: called.append(name))
+    monkeypatch.setattr(up.connections, "close_all", lambda: None)
+    up.Command(stdout=StringIO())._prepare(8000, None)
+    assert called[:2] == ["migrate", "instruments_load"]
+    compose = (settings.BASE_DIR / "docker-compose.yml").read_text()
+    assert "manage.py migrate --no-input && python manage.py instruments_load" in compose
 
 
 def test_another_content_under_a_loaded_version_is_refused_and_the_row_stays(cast: Cast) -> None:

@@ -15,6 +15,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 
@@ -148,6 +149,7 @@ class Command(BaseCommand):
     def _prepare(self, port: int, demo: str | None) -> None:
         self.say("Preparing database and static files")
         call_command("migrate", interactive=False, verbosity=0)
+        call_command("instruments_load", stdout=StringIO())
         if "build_vega" in get_commands():
             call_command("build_vega", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
