@@ -95,6 +95,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "people-patient-new",
         "people-patient",
         "people-therapy-new",
+        "consent-enter",
         "withdrawal-enter",
         methods=("GET", "POST"),
     ),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from surveys.views import people, plan, setup, staff, testruns, withdrawals
+from surveys.views import consent, people, plan, setup, staff, testruns, withdrawals
 
 _study = "studies/<uuid:study_id>"
 
@@ -21,6 +21,11 @@ urlpatterns = [
         "patients/<uuid:patient_id>/studies/<uuid:study_id>/withdrawal/",
         withdrawals.enter,
         name="withdrawal-enter",
+    ),
+    path(
+        "patients/<uuid:patient_id>/studies/<uuid:study_id>/consent/",
+        consent.enter,
+        name="consent-enter",
     ),
     path("therapies/<uuid:therapy_id>/", people.therapy, name="people-therapy"),
     path("therapies/<uuid:therapy_id>/end/", people.therapy_close, name="people-therapy-end"),

@@ -1,10 +1,11 @@
-"""What somebody of the clinic types in from a sheet of paper."""
+"""What somebody of the clinic types in from paper: a form, a declaration of consent."""
 
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from surveys.models import Sharing
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 # On every keyboard, and no answer of any form.
 DECLINED_MARK = "-"
+
+
+def _choice(
+    label: "_StrPromise", choices: list[tuple[str, "_StrPromise | str"]], missing: "_StrPromise"
+) -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label=label,
+        choices=choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": missing, "invalid_choice": missing},
+    )
 
 
 class PaperForm(forms.Form):
@@ -121,12 +133,26 @@ class PaperForm(forms.Form):
         return PREFER_NOT if text == DECLINED_MARK else parse_answer(self.questionnaire, text)
 
 
-def _choice(
-    label: "_StrPromise", choices: list[tuple[str, "_StrPromise | str"]], missing: "_StrPromise"
-) -> forms.ChoiceField:
-    return forms.ChoiceField(
-        label=label,
-        choices=choices,
-        widget=forms.RadioSelect,
-        error_messages={"required": missing, "invalid_choice": missing},
+class ConsentForm(forms.Form):
+    """A declaration that was signed on paper: what is ticked, and the day beside the signature."""
+
+    agreed = _choice(
+        _("Declaration of consent"),
+        [("yes", _("I agree")), ("no", _("I do not agree"))],
+        _("Choose what is ticked under the declaration of consent."),
     )
+    signed_on = forms.DateField(
+        label=_("Day beside the signature"),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+        error_messages={
+            "required": _("Fill this in."),
+            "invalid": _("Enter the day like this: 2026-05-12."),
+        },
+    )
+
+    def clean_signed_on(self) -> date:
+        day: date = self.cleaned_data["signed_on"]
+        if day > timezone.localdate():
+            raise forms.ValidationError(_("This day is still to come. Enter it once it is there."))
+        return day

@@ -10,6 +10,7 @@ from django.http import Http404
 
 from surveys.models import (
     Assignment,
+    AuditEvent,
     Consent,
     ConsentText,
     Patient,
@@ -92,6 +93,21 @@ def own_parts(patient: Patient) -> list[OwnPart]:
     return [_own_part(patient, study) for study in studies]
 
 
+def declarations(study: Study) -> list[ConsentText]:
+    """The declarations of the version in force, by language; none where it asks for no consent."""
+    if study.current is None:
+        return []
+    return [text for text in study.current.texts.order_by("language") if text.declaration]
+
+
+def entered_at(consent: Consent | None) -> datetime | None:
+    """When somebody of the clinic typed in an answer that was given on paper."""
+    if consent is None or consent.recorded_by_id is None:
+        return None
+    events = AuditEvent.objects.filter(act="consent.give", subject=f"consent:{consent.pk}")
+    return events.values_list("at", flat=True).first()
+
+
 def own_part_or_404(patient: Patient, study_id: UUID) -> OwnPart:
     study = Study.objects.filter(therapies__patient=patient, pk=study_id).distinct().first()
     if study is None:
@@ -104,7 +120,7 @@ def _own_part(patient: Patient, study: Study) -> OwnPart:
     left_out = study.therapies.filter(patient=patient, excluded_at__isnull=False).order_by("excluded_at")
     return OwnPart(
         study=study,
-        consent=consents.select_related("text__version").order_by("-at", "-pk").first(),
+        consent=consents.select_related("text__version", "recorded_by").order_by("-at", "-pk").first(),
         withdrawal=strongest_withdrawal(patient, study),
         left_out_since=left_out.values_list("excluded_at", flat=True).first(),
     )

@@ -36,8 +36,9 @@ def consent_give(
 
     Research and care are two things: who does not agree is left out of datasets and models, and may go on
     filling forms that their therapist works with. Under the blind policy forms are for research alone, so
-    that nothing is left to ask. Who agrees later is taken in again, unless they withdrew. Raises ValueError
-    for a text that asks for no consent or is not of the patient's clinic.
+    that nothing is left to ask. Who agrees later is taken in again, unless they withdrew. An answer from
+    before a known one, on a paper that comes late, is kept and changes nothing. Raises ValueError for a text
+    that asks for no consent or is not of the patient's clinic.
     """
     now = at or timezone.now()
     version = text.version
@@ -58,6 +59,8 @@ def consent_give(
         agreed=agreed,
         version=version.number,
     )
+    if consent_of(patient, version) != consent:
+        return consent
     if agreed:
         n_changed = _take_in(part)
     else:

@@ -37,6 +37,11 @@ def moment_on(day: date, assignment: Assignment, now: datetime) -> datetime | No
     return min(max(start + timedelta(hours=12), first), last)
 
 
+def signed_at(day: date, now: datetime) -> datetime:
+    """The moment of a day on which a declaration was signed: noon, or now where the day is not that far."""
+    return min(timezone.make_aware(datetime.combine(day, time(12))), now)
+
+
 @transaction.atomic
 def paper_enter(
     *, assignment: Assignment, sheet: Sheet, actor: User, text: ConsentText | None = None

@@ -14,7 +14,7 @@ from surveys.access import get_administered_clinic_or_404
 from surveys.clinic_access import get_clinic_therapy_or_404, get_patient_or_404
 from surveys.desk import active_studies, own_patients, own_therapists, therapies_of
 from surveys.models import User
-from surveys.parts import own_parts
+from surveys.parts import declarations, entered_at, own_parts
 from surveys.people_forms import (
     PatientForm,
     TherapyEndForm,
@@ -69,7 +69,9 @@ def patient(request: HttpRequest, patient_id: UUID) -> HttpResponse:
         "clinic": row.clinic,
         "patient": row,
         "therapies": therapies_of(row),
-        "parts": own_parts(row),
+        "parts": [
+            (part, entered_at(part.consent), bool(declarations(part.study))) for part in own_parts(row)
+        ],
     }
     return _page(request, "people/patient.html", form, **context)
 
