@@ -5,16 +5,18 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from surveys.access import roles
+from surveys.access import administered_clinics, roles
 from surveys.browsers import tablet_secret
 
 
 def site(request: HttpRequest) -> dict[str, object]:
     """`roles` asks the database only where a template looks at it: a page about a lost database must not."""
+    # A request that was refused before the sign-in was read has no user.
+    user = getattr(request, "user", AnonymousUser())
     return {
         "demo": settings.DEMO,
         "version": settings.VERSION,
         "on_tablet": bool(tablet_secret(request)),
-        # A request that was refused before the sign-in was read has no user.
-        "roles": SimpleLazyObject(lambda: roles(getattr(request, "user", AnonymousUser()))),
+        "roles": SimpleLazyObject(lambda: roles(user)),
+        "has_clinics": SimpleLazyObject(lambda: administered_clinics(user).count() > 1),
     }

@@ -95,6 +95,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "people-patient-new",
         "people-patient",
         "people-therapy-new",
+        "clinic-choose",
         "consent-enter",
         "withdrawal-enter",
         methods=("GET", "POST"),

@@ -322,13 +322,10 @@ def administered_clinics(user: Actor) -> QuerySet[Clinic]:
     return _clinics(user, Role.CLINIC_ADMIN)
 
 
-def administered_clinic(user: Actor) -> Clinic | None:
-    """The clinic that the user administers: of several, the one that was there first."""
-    return first_clinic(user, Role.CLINIC_ADMIN)
-
-
-def get_administered_clinic_or_404(user: Actor) -> Clinic:
-    clinic = administered_clinic(user)
+def get_administered_clinic_or_404(user: Actor, chosen: str = "") -> Clinic:
+    """The clinic that the user administers: of several the chosen one, else the one that was there first."""
+    rows = list(administered_clinics(user).order_by("pk"))
+    clinic = next((row for row in rows if str(row.pk) == chosen), next(iter(rows), None))
     if clinic is None:
         raise Http404("No clinic to administer.")
     return clinic
@@ -339,7 +336,6 @@ def clinic_instruments(clinic: Clinic) -> QuerySet[Instrument]:
     return Instrument.objects.filter(Q(clinic=None) | Q(clinic=clinic))
 
 
-def get_instrument_or_404(user: Actor, instrument_id: uuid.UUID) -> Instrument:
-    """A form that the user's clinic may ask for; another clinic's upload does not exist."""
-    clinic = get_administered_clinic_or_404(user)
+def get_instrument_or_404(clinic: Clinic, instrument_id: uuid.UUID) -> Instrument:
+    """A form that a clinic of the user's may ask for; another clinic's upload does not exist."""
     return get_object_or_404(clinic_instruments(clinic), pk=instrument_id)

@@ -6,8 +6,8 @@ import uuid
 from django.db.models import Exists, OuterRef, QuerySet
 from django.shortcuts import get_object_or_404
 
-from surveys.access import Actor, administered_clinic, administered_clinics, clinic_therapies
-from surveys.models import Patient, Response, Study, Therapy, User
+from surveys.access import Actor, administered_clinics, clinic_therapies
+from surveys.models import Clinic, Patient, Response, Study, Therapy, User
 
 
 def administered_studies(user: Actor) -> QuerySet[Study]:
@@ -29,13 +29,13 @@ def get_patient_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
     return get_object_or_404(clinic_patients(user).select_related("clinic"), pk=patient_id)
 
 
-def clinic_staff(user: Actor) -> QuerySet[User]:
-    """Everybody with a role in the clinic that the user administers."""
-    return User.objects.filter(memberships__clinic=administered_clinic(user)).distinct()
+def clinic_staff(clinic: Clinic) -> QuerySet[User]:
+    """Everybody with a role in a clinic of the user's."""
+    return User.objects.filter(memberships__clinic=clinic).distinct()
 
 
-def get_staff_or_404(user: Actor, user_id: uuid.UUID) -> User:
-    return get_object_or_404(clinic_staff(user), pk=user_id)
+def get_staff_or_404(clinic: Clinic, user_id: uuid.UUID) -> User:
+    return get_object_or_404(clinic_staff(clinic), pk=user_id)
 
 
 def get_clinic_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:

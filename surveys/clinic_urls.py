@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from surveys.views import consent, people, plan, setup, staff, testruns, withdrawals
+from surveys.views import clinics, consent, people, plan, setup, staff, testruns, withdrawals
 
 _study = "studies/<uuid:study_id>"
 
 urlpatterns = [
     path("", staff.home, name="admin-home"),
+    path("choose/", clinics.choose, name="clinic-choose"),
     path("staff/", staff.staff, name="people-staff"),
     path("staff/new/", staff.staff_new, name="people-staff-new"),
     path("staff/<uuid:user_id>/", staff.account, name="people-account"),

@@ -137,10 +137,11 @@ def own_studies(clinic: Clinic) -> QuerySet[Study]:
 # People
 
 
-def own_patients(user: Actor, code: str = "") -> QuerySet[Patient]:
-    """Patients by code, the newest first, with their running therapies."""
+def own_patients(user: Actor, clinic: Clinic, code: str = "") -> QuerySet[Patient]:
+    """Patients of the clinic by code, the newest first, with their running therapies."""
     running = Therapy.objects.filter(ended_on=None).select_related("therapist", "study")
-    rows = clinic_patients(user).prefetch_related(Prefetch("therapies", queryset=running, to_attr="running"))
+    own = clinic_patients(user).filter(clinic=clinic)
+    rows = own.prefetch_related(Prefetch("therapies", queryset=running, to_attr="running"))
     found = rows.filter(Q(code__icontains=code) | Q(therapies__code__icontains=code))
     return found.distinct().order_by("-id")
 
@@ -190,9 +191,10 @@ def own_staff(user: Actor, clinic: Clinic) -> list[Colleague]:
     for row in Membership.objects.filter(clinic=clinic).order_by("role"):
         roles.setdefault(row.user_id, []).append(labels[row.role])
     running: dict[UUID | None, int] = {}
-    for therapy in clinic_therapies(user).filter(ended_on=None).select_related("therapist"):
+    therapies = clinic_therapies(user).filter(ended_on=None, therapist__clinic=clinic)
+    for therapy in therapies.select_related("therapist"):
         running[therapy.therapist.user_id] = running.get(therapy.therapist.user_id, 0) + 1
-    people = clinic_staff(user).order_by("name", "email")
+    people = clinic_staff(clinic).order_by("name", "email")
     return [Colleague(person, roles.get(person.pk, []), running.get(person.pk, 0)) for person in people]
 
 
@@ -209,12 +211,12 @@ def therapist_in(clinic: Clinic, user: User) -> Therapist | None:
 QUIET_AFTER = timedelta(days=14)
 
 
-def quiet_therapies(user: Actor) -> QuerySet[Therapy]:
+def quiet_therapies(user: Actor, clinic: Clinic) -> QuerySet[Therapy]:
     """Running therapies of the clinic whose session log has been silent for more than two weeks."""
     before = timezone.now() - QUIET_AFTER
     return (
         clinic_therapies(user)
-        .filter(ended_on=None)
+        .filter(ended_on=None, therapist__clinic=clinic)
         .annotate(last_logged=Max("sessions__held_at"))
         .filter(Q(last_logged__lt=before) | Q(last_logged=None, started_on__lt=timezone.localdate(before)))
         .select_related("therapist", "patient")

@@ -367,12 +367,13 @@ def n_left_out(study: Study) -> int:
     return study.therapies.filter(excluded_at__isnull=False).count()
 
 
-def tablets_in_use(user: Actor) -> QuerySet[Tablet]:
-    """The tablets of the clinics that the user administers, those in use first, with the time of the last
-    start code on each."""
+def tablets_in_use(user: Actor, clinic: Clinic) -> QuerySet[Tablet]:
+    """The tablets of a clinic that the user administers, those in use first, with the time of the last start
+    code on each."""
     used = StartCode.objects.filter(tablet=OuterRef("pk")).order_by("-used_at").values("used_at")[:1]
     return (
         visible_tablets(user)
+        .filter(clinic=clinic)
         .select_related("clinic", "enrolled_by")
         .annotate(last_used=Subquery(used))
         .order_by(F("revoked_at").desc(nulls_first=True), "-enrolled_at")

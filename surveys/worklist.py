@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from surveys.access import Actor, clinic_therapies, visible_forms, visible_therapies
 from surveys.changes import FormChange, LogChange, Moved
-from surveys.models import Assignment, AuditEvent, Rater, Session, StudyVersion, Therapy
+from surveys.models import Assignment, AuditEvent, Clinic, Rater, Session, StudyVersion, Therapy
 from surveys.selectors import OPEN, with_progress
 
 # A running therapy without a line in its log for longer than this is asked about.
@@ -61,10 +61,10 @@ def unrated_forms(session: Session) -> QuerySet[Assignment]:
     return forms.select_related("instrument", "version").order_by("instrument__code")
 
 
-def clinic_caseload(user: Actor, code: str = "", is_all: bool = False) -> QuerySet[Therapy]:
+def clinic_caseload(user: Actor, clinic: Clinic, code: str = "", is_all: bool = False) -> QuerySet[Therapy]:
     """What reception works with: therapies of the clinic by code of therapy, patient or therapist, with
     progress only. Running ones, unless all are asked for."""
-    therapies = clinic_therapies(user)
+    therapies = clinic_therapies(user).filter(therapist__clinic=clinic)
     if not is_all:
         therapies = therapies.filter(ended_on=None)
     if code:

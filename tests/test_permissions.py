@@ -147,6 +147,7 @@ OWN_PAGES = {
         "instrument-file",
         "licences",
         "admin-home",
+        "clinic-choose",
         "people-staff",
         "people-staff-new",
         "people-account",

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from surveys.access import clinic_instruments, get_administered_clinic_or_404, get_instrument_or_404
+from surveys.access import clinic_instruments, get_instrument_or_404
 from surveys.instrument_forms import InstrumentUpload, LicenceForm
 from surveys.licences import form_versions, licence_register, licences_that_count, standing
 from surveys.packs import MAX_FILE_BYTES, InstrumentFile, InstrumentFileError, UnreadableFileError, parse
@@ -17,18 +17,19 @@ from surveys.sentences import translated
 from surveys.services.instruments import instrument_check, instrument_upload
 from surveys.services.licences import licence_record
 from surveys.views.cards import cards_of
+from surveys.views.clinics import own_clinic
 
 
 def instrument_list(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     versions = form_versions(clinic, clinic_instruments(clinic), timezone.localdate())
     return render(request, "surveys/instruments.html", {"clinic": clinic, "versions": versions})
 
 
 def instrument(request: HttpRequest, instrument_id: UUID) -> HttpResponse:
     """A form as its rater sees it; nothing can be sent from here."""
-    clinic = get_administered_clinic_or_404(request.user)
-    row = get_instrument_or_404(request.user, instrument_id)
+    clinic = own_clinic(request)
+    row = get_instrument_or_404(clinic, instrument_id)
     today = timezone.localdate()
     same_form = clinic_instruments(clinic).filter(
         code=row.code, rater=row.rater, version=row.version, clinic=row.clinic
@@ -44,7 +45,7 @@ def instrument(request: HttpRequest, instrument_id: UUID) -> HttpResponse:
 
 
 def instrument_file(request: HttpRequest, instrument_id: UUID) -> HttpResponse:
-    form = get_instrument_or_404(request.user, instrument_id).form
+    form = get_instrument_or_404(own_clinic(request), instrument_id).form
     name = f"{form.code}.{form.rater}.{form.language}.{form.version}.toml"
     return HttpResponse(
         form.to_toml(),
@@ -55,7 +56,7 @@ def instrument_file(request: HttpRequest, instrument_id: UUID) -> HttpResponse:
 
 def upload(request: HttpRequest) -> HttpResponse:
     """First the file is checked and shown as a preview, then its text comes back to be added."""
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     sent = InstrumentUpload(request.POST, request.FILES) if request.method == "POST" else InstrumentUpload()
     context: dict[str, object] = {"clinic": clinic, "form": sent, "max_kb": MAX_FILE_BYTES // 1000}
     if not sent.is_valid():
@@ -81,7 +82,7 @@ def _preview(form: InstrumentFile) -> dict[str, object]:
 
 
 def licences(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     codes = sorted(set(clinic_instruments(clinic).values_list("code", flat=True)))
     form = LicenceForm(
         request.POST or None, codes=codes, initial={"code": request.GET.get("code"), "language": "en"}

@@ -10,7 +10,6 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys.access import get_administered_clinic_or_404
 from surveys.clinic_access import get_clinic_therapy_or_404, get_patient_or_404
 from surveys.desk import active_studies, own_patients, own_therapists, therapies_of
 from surveys.models import User
@@ -26,21 +25,22 @@ from surveys.people_forms import (
 from surveys.services.patients import ContactRefused, patient_contact_set
 from surveys.services.people import PeopleRefused, patient_add, patient_language_set
 from surveys.services.therapies import TherapyRefused, therapy_begin, therapy_end, therapy_transfer
+from surveys.views.clinics import own_clinic
 from surveys.views.setup import refuse, sent
 
 PAGE_ROWS = 50
 
 
 def patients(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     code = request.GET.get("code", "").strip()[:20]
-    pages = Paginator(own_patients(request.user, code), PAGE_ROWS)
+    pages = Paginator(own_patients(request.user, clinic, code), PAGE_ROWS)
     context = {"clinic": clinic, "page": pages.get_page(request.GET.get("page")), "code": code}
     return render(request, "people/patients.html", context)
 
 
 def patient_new(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     form = PatientForm(sent(request))
     if form.is_valid():
         try:

@@ -22,7 +22,7 @@ def plan(request: HttpRequest, study_id: UUID, instrument_id: UUID) -> HttpRespo
     draft = draft_of(study)
     if draft is None:
         return redirect("setup-study", study.pk)
-    row = planned_form(draft, get_instrument_or_404(request.user, instrument_id))
+    row = planned_form(draft, get_instrument_or_404(study.clinic, instrument_id))
     if row is None or row.is_trait:
         raise Http404("No such form.")
     other = counterpart(draft, row)

@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys.access import (
-    first_clinic,
     get_logged_session_or_404,
     get_logged_therapy_or_404,
     get_own_session_or_404,
@@ -20,9 +19,10 @@ from surveys.access import (
 )
 from surveys.changes import LogChange
 from surveys.forms import SessionForm
-from surveys.models import Role, Session, Therapy
+from surveys.models import Session, Therapy
 from surveys.selectors import logged_sessions
 from surveys.services.sessions import LogRefused, rating_decline, session_close, session_correct
+from surveys.views.clinics import own_clinic
 from surveys.views.notices import see_other
 from surveys.worklist import clinic_caseload, log_change, unrated_forms
 
@@ -33,9 +33,10 @@ SINCE_START = timedelta(minutes=30)
 
 def reception(request: HttpRequest) -> HttpResponse:
     code, is_all = request.GET.get("code", "").strip()[:20], "all" in request.GET
-    pages = Paginator(clinic_caseload(request.user, code, is_all), PAGE_ROWS)
+    clinic = own_clinic(request)
+    pages = Paginator(clinic_caseload(request.user, clinic, code, is_all), PAGE_ROWS)
     context = {
-        "clinic": first_clinic(request.user, Role.CLINIC_ADMIN),
+        "clinic": clinic,
         "page": pages.get_page(request.GET.get("page")),
         "code": code,
         "is_all": is_all,

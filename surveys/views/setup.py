@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from surveys.access import get_administered_clinic_or_404
 from surveys.clinic_access import get_administered_study_or_404
 from surveys.desk import (
     draft_of,
@@ -48,6 +47,7 @@ from surveys.setup_forms import (
     TextForm,
     VisibilityForm,
 )
+from surveys.views.clinics import own_clinic
 from surveys.views.notices import WHO_SEES_PATIENT
 
 STEPS = {
@@ -86,12 +86,12 @@ def patient_reads(version: StudyVersion) -> str:
 
 
 def studies(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     return render(request, "setup/studies.html", {"clinic": clinic, "studies": own_studies(clinic)})
 
 
 def study_new(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     form = StudyForm(sent(request))
     if request.method == "POST" and form.is_valid():
         try:

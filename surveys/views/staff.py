@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from surveys.access import get_administered_clinic_or_404
 from surveys.clinic_access import get_staff_or_404
 from surveys.desk import (
     active_studies,
@@ -26,6 +25,7 @@ from surveys.models import Clinic, Role, User
 from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
 from surveys.services.accounts import InvitationNotSent, account_invite
 from surveys.services.people import PeopleRefused, staff_add, staff_leave, staff_roles_set, supervisor_set
+from surveys.views.clinics import own_clinic
 from surveys.views.setup import refuse, sent
 
 SHOWN_QUIET = 10
@@ -34,8 +34,8 @@ SHOWN_FAILED = 10
 
 def home(request: HttpRequest) -> HttpResponse:
     """What needs attention in the clinic, and the ways to everything that is set up here."""
-    clinic = get_administered_clinic_or_404(request.user)
-    quiet = quiet_therapies(request.user)
+    clinic = own_clinic(request)
+    quiet = quiet_therapies(request.user, clinic)
     failed = messages_to_look_at(clinic)
     context = {
         "clinic": clinic,
@@ -51,14 +51,14 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def staff(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     without = [therapist for therapist in own_therapists(clinic) if therapist.user is None]
     context = {"clinic": clinic, "people": own_staff(request.user, clinic), "n_without_account": len(without)}
     return render(request, "people/staff.html", context)
 
 
 def staff_new(request: HttpRequest) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
+    clinic = own_clinic(request)
     form = StaffForm(sent(request), supervisors=own_supervisors(clinic))
     if form.is_valid():
         supervisor = form.cleaned_data.pop("supervisor")
@@ -74,8 +74,8 @@ def staff_new(request: HttpRequest) -> HttpResponse:
 
 
 def account(request: HttpRequest, user_id: UUID) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
-    person = get_staff_or_404(request.user, user_id)
+    clinic = own_clinic(request)
+    person = get_staff_or_404(clinic, user_id)
     roles, therapist = roles_in(clinic, person), therapist_in(clinic, person)
     form = RolesForm(
         sent(request),
@@ -105,15 +105,15 @@ def account(request: HttpRequest, user_id: UUID) -> HttpResponse:
 
 
 def invite(request: HttpRequest, user_id: UUID) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
-    person = get_staff_or_404(request.user, user_id)
+    clinic = own_clinic(request)
+    person = get_staff_or_404(clinic, user_id)
     _invite(request, clinic, person)
     return redirect("people-account", person.pk)
 
 
 def leave(request: HttpRequest, user_id: UUID) -> HttpResponse:
-    clinic = get_administered_clinic_or_404(request.user)
-    person = get_staff_or_404(request.user, user_id)
+    clinic = own_clinic(request)
+    person = get_staff_or_404(clinic, user_id)
     try:
         staff_leave(clinic=clinic, user=person, actor=request.user)
     except PeopleRefused as refusal:

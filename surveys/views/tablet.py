@@ -13,7 +13,6 @@ from django.utils.translation import ngettext
 
 from surveys.access import (
     browser_hash,
-    first_clinic,
     get_opening_or_404,
     get_patient_form_or_404,
     get_tablet_or_404,
@@ -32,7 +31,7 @@ from surveys.browsers import (
     tablet_secret,
 )
 from surveys.forms import PinForm, StartCodeForm, TabletForm
-from surveys.models import Role, Tablet
+from surveys.models import Tablet
 from surveys.selectors import has_tablet, tablets_in_use
 from surveys.services.responses import FormClosed, form_open
 from surveys.services.tablets import (
@@ -45,6 +44,7 @@ from surveys.services.tablets import (
     tablet_leave,
     tablet_revoke,
 )
+from surveys.views.clinics import own_clinic
 from surveys.views.consent import take_consent
 from surveys.views.link import closed, start_page, unanswered
 from surveys.views.notices import see_other
@@ -53,9 +53,9 @@ from surveys.views.wording import speak, wording_of
 
 def devices(request: HttpRequest) -> HttpResponse:
     """The tablets of the clinic; the browser in front of the administrator becomes one more."""
-    clinic = first_clinic(request.user, Role.CLINIC_ADMIN)
+    clinic = own_clinic(request)
     form = TabletForm(request.POST or None)
-    if request.method == "POST" and form.is_valid() and clinic is not None:
+    if request.method == "POST" and form.is_valid():
         _tablet, secret = tablet_enrol(clinic=clinic, actor=person(request.user), **form.cleaned_data)
         # A patient will hold this browser next: the administrator leaves it with everything they brought.
         logout(request)
@@ -64,7 +64,7 @@ def devices(request: HttpRequest) -> HttpResponse:
         keep_tablet_secret(response, secret)
         response.headers["Clear-Site-Data"] = '"storage"'
         return response
-    context = {"clinic": clinic, "form": form, "tablets": tablets_in_use(request.user)}
+    context = {"clinic": clinic, "form": form, "tablets": tablets_in_use(request.user, clinic)}
     return render(request, "surveys/tablets/devices.html", context, status=422 if form.errors else 200)
 
 
