@@ -87,7 +87,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         methods=("POST",),
     ),
     **_lines(SUPERVISOR, "supervisor-home"),
-    **_lines(CLINIC_ADMIN, "admin-home", "people-staff", "people-patients", "people-therapy"),
+    **_lines(CLINIC_ADMIN, "admin-home", "clinic-messages"),
+    **_lines(CLINIC_ADMIN, "people-staff", "people-patients", "people-therapy"),
     **_lines(
         CLINIC_ADMIN,
         "people-staff-new",

@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from surveys.views import clinics, consent, people, plan, setup, staff, testruns, withdrawals
+from surveys.views import clinics, consent, messages, people, plan, setup, staff, testruns, withdrawals
 
 _study = "studies/<uuid:study_id>"
 
 urlpatterns = [
     path("", staff.home, name="admin-home"),
+    path("messages/", messages.clinic_log, name="clinic-messages"),
     path("choose/", clinics.choose, name="clinic-choose"),
     path("staff/", staff.staff, name="people-staff"),
     path("staff/new/", staff.staff_new, name="people-staff-new"),

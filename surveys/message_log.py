@@ -15,6 +15,18 @@ def form_messages(form: Assignment) -> QuerySet[Message]:
     return form.messages.select_related("requested_by").order_by("-pk")
 
 
+def clinic_messages(clinic: Clinic, code: str = "") -> QuerySet[Message]:
+    """Every e-mail to patients of a clinic, the last one on top; `code` is a part of that of a therapy or
+    patient. Those of test runs are nobody's."""
+    rows = Message.objects.filter(assignment__study__clinic=clinic, assignment__study__test_of=None)
+    therapy = "assignment__session__therapy"
+    if code:
+        rows = rows.filter(
+            Q(**{f"{therapy}__code__icontains": code}) | Q(**{f"{therapy}__patient__code__icontains": code})
+        )
+    return rows.select_related("requested_by", "assignment__instrument", therapy).order_by("-pk")
+
+
 def n_live_links(form: Assignment) -> int:
     return form.links.filter(revoked_at=None).count()
 

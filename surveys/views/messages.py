@@ -9,20 +9,24 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from surveys.access import get_patient_form_or_404
 from surveys.mail import mail_language, masked
-from surveys.message_log import form_messages, n_live_links
+from surveys.message_log import clinic_messages, form_messages, n_live_links
 from surveys.models import Assignment, FormLink
 from surveys.qr import qr_image
 from surveys.services.invitations import LinkRefused, link_issue, link_url, links_revoke
 from surveys.services.messages import MessageRefused, link_refusal, message_request, sending_refusal
+from surveys.views.clinics import own_clinic
 from surveys.views.notices import see_other
+
+PAGE_ROWS = 50
 
 
 def form_links(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
@@ -55,6 +59,15 @@ def revoke(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     return see_other("form-links", form.pk)
 
 
+def clinic_log(request: HttpRequest) -> HttpResponse:
+    """What was sent to the patients of the clinic, and what became of it and of the form."""
+    clinic = own_clinic(request)
+    code = request.GET.get("code", "").strip()[:20]
+    pages = Paginator(clinic_messages(clinic, code), PAGE_ROWS)
+    context = {"clinic": clinic, "page": pages.get_page(request.GET.get("page")), "code": code}
+    return render(request, "people/messages.html", {**context, "now": timezone.now()})
+
+
 def _page(request: HttpRequest, form: Assignment, refusal: str = "") -> HttpResponse:
     therapy = form.session.therapy if form.session else None
     context = {
@@ -63,6 +76,7 @@ def _page(request: HttpRequest, form: Assignment, refusal: str = "") -> HttpResp
         "clinic": form.study.clinic,
         "contact": masked(therapy.patient.contact) if therapy and therapy.patient.contact else "",
         "letters": form_messages(form),
+        "now": timezone.now(),
         "n_links": n_live_links(form),
         "no_mail": sending_refusal(form),
         "no_link": link_refusal(form),

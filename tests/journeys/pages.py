@@ -93,6 +93,7 @@ PAGES = (
     View("studies", "researcher", "/studies/"),
     View("codebook", "researcher", by_link("/studies/", "codebook")),
     View("admin-home", "clinic_admin", "/clinic/"),
+    View("clinic-messages", "clinic_admin", "/clinic/messages/"),
     View("clinic-choice", "clinic_admin", "/clinic/choose/"),
     View("patients", "clinic_admin", "/clinic/patients/"),
     View("patient-new", "clinic_admin", "/clinic/patients/new/"),

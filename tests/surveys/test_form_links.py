@@ -8,8 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 from django.core.mail import EmailMessage
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from surveys import jobs, tasks
@@ -194,3 +196,45 @@ def test_what_is_about_a_form_that_is_over_need_not_be_looked_at(
     past = timezone.now() - timedelta(minutes=1)
     Assignment.objects.filter(pk=patient_form.pk).update(opens_at=past - timedelta(days=3), closes_at=past)
     assert not messages_to_look_at(cast.clinic)
+
+
+def test_a_page_of_a_form_says_that_its_time_is_over(cast: Cast, patient_form: Assignment) -> None:
+    assert "due until" in page(signed_in(cast.clinic_admin).get(url(patient_form)))
+    over = timezone.now() - timedelta(hours=1)
+    Assignment.objects.filter(pk=patient_form.pk).update(opens_at=over - timedelta(days=2), closes_at=over)
+    assert "not received in time" in page(signed_in(cast.clinic_admin).get(url(patient_form)))
+
+
+def test_the_clinic_s_log_has_every_e_mail_with_what_became_of_it_and_no_address(
+    cast: Cast, patient_form: Assignment, box: list[EmailMessage]
+) -> None:
+    patient_contact_set(patient=cast.therapy.patient, contact=ADDRESS)
+    patient_contact_set(patient=cast.colleague_therapy.patient, contact="b@mail.example")
+    other = factories.form_of(factories.hold_session(cast.colleague_therapy), "patient")
+    stranger = factories.form_of(factories.hold_session(cast.stranger_therapy), "patient")
+    Message.objects.create(assignment=stranger, kind="invitation", number=1, due_at=timezone.now())
+    jobs.run_due()
+    Message.objects.filter(assignment=other).update(state="failed", error="address")
+    admin = signed_in(cast.clinic_admin)
+    log = page(admin.get("/clinic/messages/"))
+    assert "/clinic/messages/" in page(admin.get("/clinic/"))
+    for form in (patient_form, other):
+        assert url(form) in log
+    assert url(stranger) not in log and "mail.example" not in log
+    assert log.index(url(other)) < log.index(url(patient_form))
+    assert "Sent" in log and "does not accept the patient’s address" in log and "the plan" in log
+    found = page(admin.get(f"/clinic/messages/?code={cast.therapy.code}"))
+    assert url(patient_form) in found and url(other) not in found
+
+
+def test_the_log_of_a_clinic_asks_as_much_for_one_e_mail_as_for_many(
+    cast: Cast, patient_form: Assignment
+) -> None:
+    admin = signed_in(cast.clinic_admin)
+    counts = []
+    for number in (1, 2, 3):
+        Message.objects.create(assignment=patient_form, kind="reminder", number=number, due_at=timezone.now())
+        with CaptureQueriesContext(connection) as queries:
+            admin.get("/clinic/messages/")
+        counts.append(len(queries))
+    assert len(set(counts)) == 1
