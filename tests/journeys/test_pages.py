@@ -1,12 +1,15 @@
 """Every page, on a phone and on a desk, light and dark, from left to right and from right to left: no
 accessibility fault, no blocked script or style, no sideways scrolling."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.journeys.conftest import Site
-from tests.journeys.pages import walk
+from tests.journeys.pages import open_form, walk
+from tests.journeys.test_main_job import sign_in
 
 
 def faults(page: Page) -> list[str]:
@@ -38,3 +41,15 @@ def test_every_page(site: Site, browser: Browser, size: str, scheme: str, langua
         if problems:
             found[name] = problems
     assert found == {}
+
+
+@pytest.mark.parametrize("language", ["en", "de", "nb", "ar"])
+def test_a_sheet_of_twelve_sentences_prints_on_one_page(site: Site, browser: Browser, language: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    sign_in(page, site, "clinic_admin")
+    page.goto(f"{site.base_url}/forms/{open_form(site)}/paper/?language={language}")
+    assert page.locator(".sheet tbody tr").count() == 12
+    printed = page.pdf(prefer_css_page_size=True)
+    context.close()
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
