@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from surveys.models import Licence, Rater
 from surveys.packs import MAX_FILE_BYTES
 
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
@@ -45,6 +46,11 @@ class LicenceForm(forms.Form):
         label=gettext_lazy("Instrument"),
         error_messages={"invalid_choice": gettext_lazy("Choose one of the instruments.")},
     )
+    rater = forms.ChoiceField(
+        label=gettext_lazy("For whose forms"),
+        choices=[("", gettext_lazy("Patients and therapists")), *Rater.choices],
+        required=False,
+    )
     language = forms.CharField(
         label=gettext_lazy("Language of the wording"),
         max_length=12,
@@ -60,6 +66,14 @@ class LicenceForm(forms.Form):
         max_length=200,
         help_text=gettext_lazy(
             "Letter, contract or number. Entering a reference again replaces what was recorded for it."
+        ),
+    )
+    use = forms.ChoiceField(
+        label=gettext_lazy("What it permits"),
+        choices=[("", "–"), *Licence.Use.choices],
+        help_text=gettext_lazy(
+            "Research: a study whose answers therapists never see, or in which patients are asked to agree "
+            "to the research. Care: a study in which therapists work with the answers."
         ),
     )
     permitted_use = forms.CharField(

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from surveys.models import Clinic, Instrument, Licence
+from surveys.models import Clinic, Instrument, Licence, StudyVersion
 
 ENDS_SOON = timedelta(days=60)
 
@@ -23,7 +23,8 @@ class Standing:
     """What the records say about one form on one day, in a word and in a sentence."""
 
     state: str
-    """demonstration, valid, ending, future, lapsed, missing, or (of one record) replaced"""
+    """demonstration, valid, ending, future, lapsed, missing, care or research (the use that is not
+    permitted), or (of one record) replaced"""
     words: str
 
     @property
@@ -48,7 +49,7 @@ def licence_register(clinic: Clinic, on: date) -> list[tuple[Licence, Standing]]
     return [
         (
             row,
-            period_standing([(row.valid_from, row.valid_until or date.max)], on)
+            _standing([row], on)
             if row.pk in counting
             else Standing("replaced", _("Replaced by a later record of the same reference")),
         )
@@ -56,12 +57,38 @@ def licence_register(clinic: Clinic, on: date) -> list[tuple[Licence, Standing]]
     ]
 
 
-def standing(instrument: Instrument, licences: Iterable[Licence], on: date) -> Standing:
-    """`licences` are those of the clinic that count."""
+def uses_of(version: StudyVersion) -> frozenset[str]:
+    """What a study does with its forms: care where therapists may see the answers, research where they may
+    not, and both where patients are asked to agree to the research as well."""
+    if not version.visibility:
+        return frozenset()
+    if version.visibility == StudyVersion.Visibility.BLIND:
+        return frozenset({Licence.Use.RESEARCH})
+    has_declaration = version.texts.exclude(declaration="").exists()
+    return frozenset({Licence.Use.CARE, Licence.Use.RESEARCH} if has_declaration else {Licence.Use.CARE})
+
+
+def standing(
+    instrument: Instrument, licences: Iterable[Licence], on: date, uses: Iterable[str] = ()
+) -> Standing:
+    """`licences` are those of the clinic that count; each of the uses must be permitted."""
     if instrument.form.demonstration:
         return Standing("demonstration", _("Demonstration wording"))
-    own = [row for row in licences if (row.code, row.language) == (instrument.code, instrument.language)]
-    return period_standing([(row.valid_from, row.valid_until or date.max) for row in own], on)
+    own = [
+        row
+        for row in licences
+        if (row.code, row.language) == (instrument.code, instrument.language)
+        and row.rater in ("", instrument.rater)
+    ]
+    whole = _standing(own, on)
+    for use in sorted(uses) if whole.is_usable else ():
+        if not _standing([row for row in own if row.use in (use, Licence.Use.BOTH)], on).is_usable:
+            return Standing(use, str(Licence.Use(use).label))
+    return whole
+
+
+def _standing(licences: Iterable[Licence], on: date) -> Standing:
+    return period_standing([(row.valid_from, row.valid_until or date.max) for row in licences], on)
 
 
 def period_standing(periods: Iterable[tuple[date, date]], on: date) -> Standing:
@@ -105,27 +132,29 @@ def needs_licences(clinic: Clinic) -> bool:
 
 
 def wordings_to_show(
-    clinic: Clinic, wordings: Iterable[Instrument], planned: Instrument, on: date
+    version: StudyVersion, wordings: Iterable[Instrument], planned: Instrument, on: date
 ) -> list[Instrument]:
     """Of a form that a study asks for: the planned wording, licensed when the study was activated, and the
     translations that are licensed now. One that was uploaded since then waits for its licence."""
-    rows = list(wordings)
+    rows, clinic = list(wordings), version.study.clinic
     # The languages of a shipped form came with it, and none of them is licensed wording.
     if planned.clinic_id is None or not needs_licences(clinic):
         return rows
-    licences = licences_that_count(clinic)
-    return [row for row in rows if row == planned or standing(row, licences, on).is_usable]
+    licences, uses = licences_that_count(clinic), uses_of(version)
+    return [row for row in rows if row == planned or standing(row, licences, on, uses).is_usable]
 
 
-def missing_licences(clinic: Clinic, instruments: Iterable[Instrument], on: date) -> list[str]:
-    """Why these forms may not be used with patients of the clinic on that day, a sentence for each with what
-    to do; empty where they may."""
+def missing_licences(
+    clinic: Clinic, instruments: Iterable[Instrument], on: date, uses: Iterable[str] = ()
+) -> list[str]:
+    """Why these forms may not be put to these uses with patients of the clinic on that day, a sentence for
+    each with what to do; empty where they may."""
     if not needs_licences(clinic):
         return []
     licences = licences_that_count(clinic)
     sentences = []
     for instrument in instruments:
-        found = standing(instrument, licences, on)
+        found = standing(instrument, licences, on, uses)
         if not found.is_usable:
             form = instrument.form
             names = {"title": form.title, "code": form.code, "language": form.language}
@@ -143,6 +172,16 @@ def _to_do(state: str) -> str:
         return _(
             "No licence is recorded for “%(title)s” (%(code)s, %(language)s). "
             "Record its holder and reference on the page Licences."
+        )
+    if state == Licence.Use.RESEARCH:
+        return _(
+            "The licence for “%(title)s” (%(code)s, %(language)s) permits care only, and the answers of this "
+            "study are used for research. Record a licence that permits research on the page Licences."
+        )
+    if state == Licence.Use.CARE:
+        return _(
+            "The licence for “%(title)s” (%(code)s, %(language)s) permits research only, and in this study "
+            "therapists work with the answers. Record a licence that permits care on the page Licences."
         )
     if state == "lapsed":
         return _(

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from surveys.licences import missing_licences
+from surveys.licences import missing_licences, uses_of
 from surveys.models import Instrument, Patient, PlanLine, Rater, StudyVersion
 
 
@@ -55,7 +55,9 @@ def _plan_gaps(version: StudyVersion, lines: Sequence[PlanLine]) -> list[Gap]:
     found = []
     if not any(line.instrument.rater == Rater.PATIENT and not line.period for line in lines):
         found.append(Gap("forms", _("No form of patients is planned. Add one and say after which sessions.")))
-    sentences = missing_licences(version.study.clinic, shown_wordings(lines), timezone.localdate())
+    sentences = missing_licences(
+        version.study.clinic, shown_wordings(lines), timezone.localdate(), uses_of(version)
+    )
     return found + [Gap("forms", sentence) for sentence in sentences]
 
 

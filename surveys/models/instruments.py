@@ -53,14 +53,21 @@ class Instrument(models.Model):
 class Licence(models.Model):
     """A clinic's right to use an instrument's wording in one language. Records are added, never changed."""
 
+    class Use(models.TextChoices):
+        CARE = "care", _("Care")
+        RESEARCH = "research", _("Research")
+        BOTH = "both", _("Care and research")
+
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="licences")
-    code = models.CharField(
-        max_length=40, help_text="Of the instrument, in all its versions and for both raters"
+    code = models.CharField(max_length=40, help_text="Of the instrument, in all its versions")
+    rater = models.CharField(
+        max_length=12, choices=Rater, blank=True, help_text="Whose form it is for; empty: for both raters"
     )
     language = models.CharField(max_length=12)
     holder = models.CharField(max_length=200, help_text="Who holds the rights")
     reference = models.CharField(max_length=200, help_text="Letter, contract or number that grants the use")
-    permitted_use = models.TextField(max_length=1000)
+    use = models.CharField(max_length=8, choices=Use, default=Use.BOTH, help_text="What it permits")
+    permitted_use = models.TextField(max_length=1000, help_text="The same in the words of the licence")
     valid_from = models.DateField()
     valid_until = models.DateField(null=True, blank=True, help_text="Empty: without an end")
     recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -71,7 +78,11 @@ class Licence(models.Model):
             models.CheckConstraint(
                 condition=Q(valid_until=None) | Q(valid_until__gte=F("valid_from")),
                 name="licence_ends_after_its_beginning",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(use__in=["care", "research", "both"]), name="licence_use_is_known"
+            ),
+            models.CheckConstraint(condition=Q(rater__in=["", *Rater.values]), name="licence_rater_is_known"),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,8 @@ def licence_record(
     holder: str,
     reference: str,
     permitted_use: str,
+    use: str = Licence.Use.BOTH,
+    rater: str = "",
     valid_from: date,
     valid_until: date | None = None,
 ) -> Licence:
@@ -26,7 +28,9 @@ def licence_record(
     licence = Licence.objects.create(
         clinic=clinic,
         code=code,
+        rater=rater,
         language=language,
+        use=use,
         holder=holder,
         reference=reference,
         permitted_use=permitted_use,

@@ -30,7 +30,7 @@ def wording_of(assignment: Assignment, opening: Opening | None = None, wish: str
 def find_wording(assignment: Assignment, opening: Opening | None = None, wish: str = "") -> Wording:
     """The same, for a page that goes on in the reader's own language."""
     rows = wordings_to_show(
-        assignment.study.clinic, form_wordings(assignment), assignment.instrument, timezone.localdate()
+        assignment.version, form_wordings(assignment), assignment.instrument, timezone.localdate()
     )
     wishes = [
         wish,

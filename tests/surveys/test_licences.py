@@ -8,8 +8,8 @@ from django.db import DatabaseError, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from surveys.licences import licence_register, missing_licences, period_standing, wordings_to_show
-from surveys.models import AuditEvent, Clinic, Instrument, Licence
+from surveys.licences import licence_register, missing_licences, period_standing, uses_of, wordings_to_show
+from surveys.models import AuditEvent, ConsentText, Instrument, Licence, StudyVersion
 from surveys.packs import built_in
 from surveys.services.instruments import instrument_upload
 from surveys.services.invitations import link_issue
@@ -82,6 +82,58 @@ def test_a_record_holds_for_its_own_code_language_and_clinic(cast: Cast, other: 
     assert "No licence is recorded" in missing(cast, licensed(cast))[0]
 
 
+@pytest.mark.parametrize(
+    ("visibility", "declaration", "needed"),
+    [
+        ("", "I agree.", set()),
+        ("blind", "", {"research"}),
+        ("delayed", "", {"care"}),
+        ("feedback", "", {"care"}),
+        ("feedback", "I agree.", {"care", "research"}),
+    ],
+)
+def test_what_a_study_does_with_its_forms(
+    cast: Cast, visibility: str, declaration: str, needed: set[str]
+) -> None:
+    version = StudyVersion.objects.create(study=cast.study, number=9, visibility=visibility)
+    ConsentText.objects.create(version=version, language="en", information="Who.", declaration=declaration)
+    assert uses_of(version) == needed
+
+
+@pytest.mark.parametrize(
+    ("use", "uses", "lacks"),
+    [
+        ("care", {"care"}, ""),
+        ("research", {"research"}, ""),
+        ("both", {"care", "research"}, ""),
+        ("care", {"research"}, "Record a licence that permits research"),
+        ("care", {"care", "research"}, "Record a licence that permits research"),
+        ("research", {"care"}, "Record a licence that permits care"),
+    ],
+)
+def test_a_licence_holds_for_what_it_permits(cast: Cast, use: str, uses: set[str], lacks: str) -> None:
+    form = licensed(cast)
+    record(cast, use=use)
+    with override_settings(DEMO=False):
+        found = missing_licences(cast.clinic, [form], DAY, uses)
+    assert [lacks in sentence for sentence in found] == ([True] if lacks else [])
+
+
+def test_two_licences_together_permit_both(cast: Cast) -> None:
+    form = licensed(cast)
+    record(cast, use="care")
+    record(cast, use="research", reference="Letter 13")
+    with override_settings(DEMO=False):
+        assert missing_licences(cast.clinic, [form], DAY, {"care", "research"}) == []
+
+
+def test_a_licence_of_one_rater_is_none_of_the_other(cast: Cast) -> None:
+    record(cast, rater="therapist")
+    assert "No licence is recorded" in missing(cast, licensed(cast))[0]
+    record(cast, rater="patient", reference="Letter 13")
+    assert missing(cast, licensed(cast)) == []
+
+
 def test_every_form_that_lacks_a_licence_is_named(cast: Cast) -> None:
     demo = Instrument.objects.get(code="wai-s", rater="patient", language="en")
     assert len(missing(cast, demo, licensed(cast), licensed(cast, "de"))) == 3
@@ -110,16 +162,20 @@ def test_the_newest_record_of_a_reference_counts(cast: Cast) -> None:
 def test_a_translation_is_shown_from_its_licence_on_and_the_planned_wording_always(cast: Cast) -> None:
     planned, german = licensed(cast), licensed(cast, "de")
 
-    def shown(clinic: Clinic = cast.clinic) -> list[Instrument]:
+    version = cast.study.current
+
+    def shown() -> list[Instrument]:
         with override_settings(DEMO=False):
-            return wordings_to_show(clinic, [german, planned], planned, DAY)
+            return wordings_to_show(version, [german, planned], planned, DAY)
 
     # Its own licence may have ended since the study began: that is the clinic's to settle, not the patient's.
     assert shown() == [planned]
     record(cast, language="de")
     assert shown() == [german, planned]
-    simulated = Clinic(is_simulated=True)
-    assert shown(simulated) == [german, planned]
+    record(cast, language="de", use="research")
+    assert shown() == [planned], "the study works with the answers"
+    version.study.clinic.is_simulated = True
+    assert shown() == [german, planned]
 
 
 def test_a_patient_is_offered_the_languages_that_are_licensed(cast: Cast) -> None:
@@ -180,6 +236,8 @@ TYPED = {
     "language": "en",
     "holder": "Society",
     "reference": "Letter <12>",
+    "rater": "",
+    "use": "care",
     "permitted_use": "Routine care",
     "valid_from": "2026-01-01",
     "valid_until": "2026-12-31",
@@ -195,10 +253,11 @@ def test_a_licence_is_recorded_on_the_page_and_stands_in_the_register(admin: Cli
     response = admin.post("/licences/", TYPED)
     assert response.headers["Location"] == "/licences/?recorded=1"
     licence = Licence.objects.get()
-    assert (licence.clinic, licence.recorded_by, licence.reference) == (
+    assert (licence.clinic, licence.recorded_by, licence.reference, licence.use) == (
         cast.clinic,
         cast.clinic_admin,
         "Letter <12>",
+        "care",
     )
     page = admin.get("/licences/?recorded=1")
     assert "The licence was recorded." in text_of(page)
@@ -219,6 +278,7 @@ def test_a_licence_without_an_end_is_recorded(admin: Client) -> None:
         ({"language": "English"}, "Enter a language tag such as en, de, nb, ar or pt-BR."),
         ({"holder": "  "}, "Fill this in."),
         ({"reference": ""}, "Fill this in."),
+        ({"use": ""}, "Fill this in."),
         ({"valid_from": "01/04/2026"}, "Enter a day like this: 2026-05-12."),
         ({"valid_until": "2025-12-31"}, "The last day lies before the first. Change one of them."),
     ],

@@ -1,6 +1,7 @@
 """Setting a study up: drafts, what is missing, activation, new versions; services and pages."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import date, timedelta
 
 import pytest
 from django.test import Client
@@ -93,27 +94,82 @@ def with_demonstration_wording(version: StudyVersion) -> None:
     version.lines.filter(instrument__rater="patient").update(instrument=shipped)
 
 
+def licensed_again(**changed: object) -> Callable[[StudyVersion], object]:
+    """As if the one licence had been recorded with this."""
+
+    def lack(version: StudyVersion) -> None:
+        licence = Licence.objects.get()
+        fields = {field.name: getattr(licence, field.name) for field in Licence._meta.concrete_fields[1:]}
+        Licence.objects.create(**{**fields, **changed})
+
+    return lack
+
+
+def days(n: int) -> date:
+    return timezone.localdate() + timedelta(days=n)
+
+
 @pytest.mark.parametrize(
-    ("lack", "step"),
+    ("lack", "step", "sentence"),
     [
-        (lambda version: Licence.objects.none(), ""),
-        (lambda version: version.texts.all().delete(), "texts"),
-        (lambda version: version.texts.update(information=" "), "texts"),
-        (lambda version: StudyVersion.objects.filter(pk=version.pk).update(visibility=""), "visibility"),
-        (lambda version: version.lines.filter(instrument__rater="patient").delete(), "forms"),
-        (lambda version: version.lines.filter(instrument__rater="therapist").delete(), "forms"),
-        (with_demonstration_wording, "forms"),
-        (lambda version: StudyVersion.objects.filter(pk=version.pk).update(reminder_hours=[48]), "reminders"),
+        (lambda version: version.texts.all().delete(), "texts", "There is no privacy information"),
+        (
+            lambda version: version.texts.update(information=" "),
+            "texts",
+            "The privacy information in English",
+        ),
+        (
+            lambda version: StudyVersion.objects.filter(pk=version.pk).update(visibility=""),
+            "visibility",
+            "Who sees the patients’ answers is not chosen yet.",
+        ),
+        (
+            lambda version: version.lines.filter(instrument__rater="patient").delete(),
+            "forms",
+            "No form of patients is planned.",
+        ),
+        (
+            lambda version: version.lines.filter(instrument__rater="therapist").delete(),
+            "forms",
+            "no form of therapists is planned",
+        ),
+        (with_demonstration_wording, "forms", "carries demonstration wording"),
+        (licensed_again(code="wai-sr", reference="x"), "", ""),
+        (licensed_again(valid_from=days(1)), "forms", "Licence begins on"),
+        (licensed_again(valid_from=days(-9), valid_until=days(-1)), "forms", "Licence ended on"),
+        (licensed_again(valid_from=days(-9), valid_until=days(0)), "", ""),
+        (licensed_again(use="research"), "forms", "permits research only"),
+        (licensed_again(use="care"), "", ""),
+        (licensed_again(rater="patient"), "forms", "No licence is recorded for"),
+        (
+            lambda version: StudyVersion.objects.filter(pk=version.pk).update(reminder_hours=[48]),
+            "reminders",
+            "A reminder after 48 hours would come when every form is closed",
+        ),
     ],
-    ids=["complete", "no text", "empty text", "no policy", "no patients", "no therapists", "demo", "late"],
 )
-def test_every_single_lack_keeps_a_draft_from_activation(cast: Cast, lack: object, step: str) -> None:
+def test_every_single_lack_keeps_a_draft_from_activation_and_is_named(
+    cast: Cast, lack: Callable[[StudyVersion], object], step: str, sentence: str
+) -> None:
     version = complete(cast)
     lack(version)
     assert missing(version) == ({step} if step else set())
-    if step:
-        with pytest.raises(NotReady):
-            version_activate(version=version)
+    if not step:
+        version_activate(version=version)
+        return
+    with pytest.raises(NotReady) as refusal:
+        version_activate(version=version)
+    assert refusal.value.gaps and all(sentence in gap.sentence for gap in refusal.value.gaps)
+
+
+def test_a_study_that_asks_for_consent_needs_a_licence_for_research_as_well(cast: Cast) -> None:
+    version = complete(cast)
+    licensed_again(use="care")(version)
+    version.texts.update(declaration="I agree.")
+    assert missing(version) == {"forms"}
+    with pytest.raises(NotReady) as refusal:
+        version_activate(version=version)
+    assert all("permits care only" in gap.sentence for gap in refusal.value.gaps)
 
 
 def test_a_licence_that_lapsed_keeps_a_draft_from_activation(cast: Cast) -> None:

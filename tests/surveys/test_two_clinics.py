@@ -91,6 +91,7 @@ def test_what_is_added_belongs_to_the_chosen_clinic(cast: Cast, client: Client) 
         "language": "en",
         "holder": "Society",
         "reference": "12",
+        "use": "care",
         "permitted_use": "Care",
         "valid_from": "2026-01-01",
     }
