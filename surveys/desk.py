@@ -186,7 +186,7 @@ class Colleague:
 
 def own_staff(user: Actor, clinic: Clinic) -> list[Colleague]:
     """Accounts by name, each with its roles in the clinic and the number of running therapies."""
-    labels = {role.value: role.label for role in Role}
+    labels = {role.value: str(role.label) for role in Role}
     roles: dict[UUID, list[str]] = {}
     for row in Membership.objects.filter(clinic=clinic).order_by("role"):
         roles.setdefault(row.user_id, []).append(labels[row.role])

@@ -3,6 +3,7 @@
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
 
 from surveys.ids import uuid7
 
@@ -61,10 +62,10 @@ class User(AbstractBaseUser):
 
 
 class Role(models.TextChoices):
-    THERAPIST = "therapist", "Therapist"
-    SUPERVISOR = "supervisor", "Supervisor"
-    CLINIC_ADMIN = "clinic_admin", "Clinic administrator"
-    RESEARCHER = "researcher", "Researcher"
+    THERAPIST = "therapist", _("Therapist")
+    SUPERVISOR = "supervisor", _("Supervisor")
+    CLINIC_ADMIN = "clinic_admin", _("Clinic administrator")
+    RESEARCHER = "researcher", _("Researcher")
 
 
 class Membership(models.Model):

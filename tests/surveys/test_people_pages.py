@@ -188,6 +188,14 @@ def test_somebody_is_added_and_sets_a_password_by_the_mail(cast: Cast, admin: Cl
     assert 'href="/clinic/patients/"' in page
 
 
+def test_roles_are_named_in_the_reader_s_language(cast: Cast, admin: Client) -> None:
+    german = {"accept-language": "de"}
+    for url in ("/clinic/staff/", "/clinic/staff/new/", f"/clinic/staff/{cast.therapist.pk}/"):
+        page = admin.get(url, headers=german).content.decode()
+        assert "Therapeut:in" in page, url
+        assert ">Therapist<" not in page and " Therapist" not in page, url
+
+
 def test_a_mail_server_that_is_away_costs_no_account(
     cast: Cast, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
