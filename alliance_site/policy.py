@@ -97,6 +97,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "people-patient",
         "people-therapy-new",
         "clinic-choose",
+        "clinic-describe",
         "consent-enter",
         "withdrawal-enter",
         methods=("GET", "POST"),

@@ -9,6 +9,7 @@ _study = "studies/<uuid:study_id>"
 urlpatterns = [
     path("", staff.home, name="admin-home"),
     path("messages/", messages.clinic_log, name="clinic-messages"),
+    path("contact/", clinics.describe, name="clinic-describe"),
     path("choose/", clinics.choose, name="clinic-choose"),
     path("staff/", staff.staff, name="people-staff"),
     path("staff/new/", staff.staff_new, name="people-staff-new"),

@@ -23,6 +23,21 @@ class DayField(forms.DateField):
     }
 
 
+class ClinicForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name of the clinic"), max_length=120, error_messages={"required": FILL_IN}
+    )
+    contact = forms.CharField(
+        label=gettext_lazy("Whom patients may ask"),
+        max_length=200,
+        help_text=gettext_lazy(
+            "On every page for patients and in every e-mail to them: a place and a telephone number, nothing "
+            "that tells what they are treated for."
+        ),
+        error_messages={"required": FILL_IN},
+    )
+
+
 class PatientForm(forms.Form):
     language = forms.ChoiceField(
         label=gettext_lazy("Language of the patient’s forms"),

@@ -148,6 +148,7 @@ OWN_PAGES = {
         "licences",
         "admin-home",
         "clinic-choose",
+        "clinic-describe",
         "clinic-messages",
         "people-staff",
         "people-staff-new",

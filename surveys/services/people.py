@@ -45,6 +45,19 @@ def clinic_create(*, name: str, contact: str, admin_email: str, admin_name: str 
 
 
 @transaction.atomic
+def clinic_describe(*, clinic: Clinic, name: str, contact: str, actor: Actor | None = None) -> Clinic:
+    """Name and contact as patients read them from now on. Raises PeopleRefused for another clinic's name."""
+    if Clinic.objects.filter(name=name).exclude(pk=clinic.pk).exists():
+        raise PeopleRefused(_("There is a clinic of this name already. Choose another name."), "name")
+    row = Clinic.objects.select_for_update().get(pk=clinic.pk)
+    before, row.name, row.contact = (row.name, row.contact), name, contact
+    if before != (name, contact):
+        row.save(update_fields=["name", "contact"])
+        audit.record("clinic.describe", subject=row, actor=actor, clinic=row, name=name, contact=contact)
+    return row
+
+
+@transaction.atomic
 def patient_add(*, clinic: Clinic, language: str, contact: str = "", actor: Actor | None = None) -> Patient:
     """A new patient under a code of their own. Raises PeopleRefused for what is no e-mail address."""
     _refuse_language(language)

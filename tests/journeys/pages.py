@@ -93,6 +93,7 @@ PAGES = (
     View("studies", "researcher", "/studies/"),
     View("codebook", "researcher", by_link("/studies/", "codebook")),
     View("admin-home", "clinic_admin", "/clinic/"),
+    View("clinic", "clinic_admin", "/clinic/contact/"),
     View("clinic-messages", "clinic_admin", "/clinic/messages/"),
     View("clinic-choice", "clinic_admin", "/clinic/choose/"),
     View("patients", "clinic_admin", "/clinic/patients/"),

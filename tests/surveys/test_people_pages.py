@@ -11,7 +11,19 @@ from django.test import Client
 from django.utils import timezone
 
 from surveys.access import visible_studies
-from surveys.models import AuditEvent, Clinic, Instrument, Membership, Patient, Role, Therapist, Therapy, User
+from surveys.models import (
+    Assignment,
+    AuditEvent,
+    Clinic,
+    Instrument,
+    Membership,
+    Patient,
+    Role,
+    Therapist,
+    Therapy,
+    User,
+)
+from surveys.services.invitations import link_issue
 from surveys.services.people import PeopleRefused, role_grant, staff_roles_set
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -330,3 +342,32 @@ def test_the_number_of_queries_does_not_grow_with_people(cast: Cast, admin: Clie
         therapy = factories.make_therapy(cast.study, user)
         therapy.started_on -= timedelta(days=1)
     assert [n_queries(path) for path in paths] == few
+
+
+def test_a_clinic_s_contact_is_changed_and_patients_read_it_at_once(
+    cast: Cast, admin: Client, patient_form: Assignment
+) -> None:
+    link = f"/r/{link_issue(assignment=patient_form)}/"
+    typed = {"name": "Harbour House", "contact": "Front desk, 555 0177"}
+    assert admin.post("/clinic/contact/", typed)["Location"] == "/clinic/"
+    page = Client().get(link).content.decode()
+    assert "Harbour House" in page and "555 0177" in page
+    assert AuditEvent.objects.get(act="clinic.describe").actor == cast.clinic_admin
+    admin.post("/clinic/contact/", typed)
+    assert AuditEvent.objects.filter(act="clinic.describe").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": "Hill Clinic", "contact": "x"}, "There is a clinic of this name already."),
+        ({"name": "", "contact": "x"}, "Fill this in."),
+        ({"name": "Harbour Clinic", "contact": " "}, "Fill this in."),
+    ],
+)
+def test_a_clinic_without_a_name_of_its_own_or_a_contact_is_refused(
+    cast: Cast, admin: Client, fields: dict[str, str], sentence: str
+) -> None:
+    answer = admin.post("/clinic/contact/", fields)
+    assert answer.status_code == 422 and sentence in answer.content.decode()
+    assert Clinic.objects.get(pk=cast.clinic.pk).name == "Harbour Clinic"
