@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("surveys", "0011_let_test_runs_be_cleared"),
+        ("surveys", "0012_keep_what_came_from_elsewhere"),
     ]
 
     operations = [
