@@ -13,7 +13,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -104,6 +104,9 @@ class LoggedSession(Generic[SessionId]):
             raise ValueError(f"The status of a session must be one of: {', '.join(STATUSES)}.")
         if self.held_at.utcoffset() is None:
             raise ValueError("The time of a session needs a time zone.")
+        # Times of one zone with summer time are compared and added to by the clock on the wall: a window
+        # over the change would be an hour off, and two sessions in the doubled hour the same moment.
+        object.__setattr__(self, "held_at", self.held_at.astimezone(UTC))
 
 
 @dataclass(frozen=True, slots=True)

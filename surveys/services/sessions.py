@@ -142,13 +142,14 @@ def _lock(therapy_id: UUID) -> Therapy:
 
 def _renumber(others: Sequence[Session], changed: Sequence[Session]) -> list[Moved]:
     """Gives every session its number by the log, and stores those of the others; how theirs moved."""
-    log = [*others, *changed]
-    if len({row.held_at for row in log}) < len(log):
+    rows = [*others, *changed]
+    log = [LoggedSession(row.pk, row.held_at, row.status) for row in rows]
+    if len({session.held_at for session in log}) < len(log):
         raise SessionExists(_("The log already has a session at this time."))
-    numbers = number_sessions(LoggedSession(row.pk, row.held_at, row.status) for row in log)
+    numbers = number_sessions(log)
     moved = [row for row in others if row.number != numbers.get(row.pk)]
     pairs = [(row.number or 0, numbers[row.pk]) for row in moved]
-    for row in log:
+    for row in rows:
         row.number = numbers.get(row.pk)
     Session.objects.bulk_update(moved, ["number"])
     return moved_together(pairs)

@@ -1,6 +1,7 @@
 """The plan: which session has which number, and which forms are due."""
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from surveys.planning import (
     trait_period,
 )
 
+ZURICH = ZoneInfo("Europe/Zurich")
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 STUDY_PLAN = (
     PlanLine("patient", "wai-s", sessions=(3, 12, 20, 40), window_hours=48),
@@ -64,6 +66,23 @@ def test_time_decides_across_time_zones():
     later = LoggedSession("b", datetime.fromisoformat("2026-03-01T09:00+00:00"), HELD)
     earlier = LoggedSession("a", datetime.fromisoformat("2026-03-01T09:30+01:00"), HELD)
     assert number_sessions([later, earlier]) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("change", ["2026-03-29", "2026-10-25"])
+def test_hours_are_those_that_pass_whatever_the_clock_on_the_wall_does(change):
+    eve = datetime.fromisoformat(f"{change}T14:00").replace(tzinfo=ZURICH) - timedelta(days=1)
+    session = LoggedSession("a", eve, HELD)
+    plan = (PlanVersion(eve - timedelta(days=9), (PlanLine("patient", "wai-s", every=1, window_hours=48),)),)
+    (form,) = due_forms(plan, [session], "")
+    assert form.closes_at.astimezone(UTC) - form.opens_at.astimezone(UTC) == timedelta(hours=48)
+    assert due_forms(plan, [LoggedSession("a", eve.astimezone(UTC), HELD)], "") == (form,)
+
+
+def test_two_sessions_of_the_doubled_hour_stand_in_their_order():
+    first = datetime(2026, 10, 25, 2, 45, tzinfo=ZURICH)
+    second = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZURICH)
+    log = [LoggedSession("b", second, HELD), LoggedSession("a", first, HELD)]
+    assert number_sessions(log) == {"a": 1, "b": 2}
 
 
 def test_a_session_entered_twice_is_refused():

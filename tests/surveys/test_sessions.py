@@ -3,6 +3,7 @@
 import itertools
 import threading
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import IntegrityError, connections, transaction
@@ -65,6 +66,15 @@ def test_a_session_cannot_stand_twice_in_the_log(cast: Cast) -> None:
     with pytest.raises(SessionExists):
         session_close(therapy=cast.therapy, held_at=day(1), status="cancelled")
     assert cast.therapy.sessions.count() == 1
+
+
+def test_a_session_of_the_doubled_hour_cannot_stand_twice_either(cast: Cast) -> None:
+    when = datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Zurich"))
+    session_close(therapy=cast.therapy, held_at=when, status="held")
+    with pytest.raises(SessionExists):
+        session_close(therapy=cast.therapy, held_at=when, status="held")
+    session_close(therapy=cast.therapy, held_at=when.replace(fold=1), status="held")
+    assert [number for _, number in numbers(cast.therapy)] == [1, 2]
 
 
 def states(session: Session) -> dict[str, str]:
