@@ -35,7 +35,8 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
     1. A withdrawn form keeps its row, so that a link to it still says what has become of it.
     2. Of a session at which any rater has begun all forms stay: nobody's rating may show because the
        other's form went away. Only a session that turns out not to have been held loses them.
-    3. A form that was missed stays missed when its occasion is caught up at a later session.
+    3. A form that was missed stays missed, also when its occasion is caught up at a later session or the
+       patient has stopped since.
     4. A patient who wants to be asked no more is asked no more.
     5. Patients who can be reached by e-mail are invited to what became due.
     """
@@ -48,7 +49,7 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
         if row.state in RECEIVED and row.session_id is not None
     ]
     due = _by_key(therapy, due_forms(plan, log, therapy.arm, given))
-    planned = _by_key(therapy, due_forms(plan, log, therapy.arm))
+    planned = {(form.session_id, UUID(form.instrument)) for form in due_forms(plan, log, therapy.arm)}
     not_held = {row.id for row in log if row.status != Session.Status.HELD}
     begun = {row.session_id for row in there if row.state not in (DUE, WITHDRAWN)}
     now = timezone.now()
@@ -58,10 +59,10 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
             return row.state not in (WITHDRAWN, Assignment.State.SUBMITTED)
         if row.state != DUE or _key(row) in due:
             return False
-        if row.rater == Rater.PATIENT and therapy.stopped_at is not None:
-            return True
-        is_missed = _key(row) in planned and row.closes_at < now
-        return row.session_id not in begun and not is_missed
+        if _key(row) in planned and row.closes_at < now:
+            return False
+        is_stopped = row.rater == Rater.PATIENT and therapy.stopped_at is not None
+        return is_stopped or row.session_id not in begun
 
     withdrawn = [row for row in there if is_over(row)]
     back = [row for row in there if row.state == WITHDRAWN and _key(row) in due]

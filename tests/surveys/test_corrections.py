@@ -21,6 +21,7 @@ from surveys.services.sessions import (
     session_correct,
     sessions_close,
 )
+from surveys.services.withdrawals import withdrawal_enter
 from surveys.worklist import log_change
 from tests import factories
 from tests.conftest import Cast
@@ -285,6 +286,17 @@ def test_a_patient_who_stopped_is_asked_no_more_and_the_therapist_still_is(cast:
         (2, "therapist"),
         (3, "therapist"),
     }
+
+
+def test_what_was_missed_before_the_patient_stopped_stays_missed(cast: Cast) -> None:
+    """Else the share of forms that came in would rise with the next session that is entered."""
+    missed, still_open = hold(cast.therapy, 30, 59)
+    withdrawal_enter(patient=cast.therapy.patient, study=cast.study, choice="stop")
+    expected = {(missed.pk, "due"), (still_open.pk, "withdrawn")}
+    own = Assignment.objects.filter(session__therapy=cast.therapy, rater="patient")
+    assert set(own.values_list("session", "state")) == expected
+    hold(cast.therapy, 60)
+    assert set(own.values_list("session", "state")) == expected
 
 
 def test_declining_one_s_own_rating_shows_the_patient_s_also_after_the_time_is_over(cast: Cast) -> None:
