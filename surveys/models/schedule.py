@@ -287,7 +287,7 @@ class Assignment(models.Model):
                 fields=["session", "rater", "instrument"], name="assignment_once_per_session"
             ),
             models.UniqueConstraint(
-                fields=["therapist", "instrument", "period"], name="assignment_once_per_period"
+                fields=["study", "therapist", "instrument", "period"], name="assignment_once_per_period"
             ),
             models.CheckConstraint(
                 condition=Q(closes_at__gt=F("opens_at")), name="assignment_closes_after_opening"

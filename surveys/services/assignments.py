@@ -151,18 +151,18 @@ def trait_form_assign(
     period: str,
     opens_at: datetime | None = None,
 ) -> Assignment:
-    """Makes a form about practice in general due for one therapist and period; once, however often called.
-    Raises ValueError where the study has no active version at that time."""
+    """Makes a form about practice in general due for one therapist, study and period; once, however often
+    called. Raises ValueError where the study has no active version at that time."""
     opens = opens_at or timezone.now()
     version = version_row_at(study, opens)
     if version is None:
         raise ValueError("The study was not active at that time.")
     assignment, _ = Assignment.objects.get_or_create(
+        study=study,
         therapist=therapist,
         instrument=instrument,
         period=period,
         defaults={
-            "study": study,
             "version": version,
             "rater": instrument.rater,
             "opens_at": opens,
@@ -200,12 +200,15 @@ def _trait_lines(study: Study) -> Iterable[PlanLine]:
 
 
 def _is_new(line: PlanLine, therapist: Therapist, period: str) -> bool:
-    there = Assignment.objects.filter(therapist=therapist, instrument=line.instrument, period=period)
+    study = line.version.study
+    there = Assignment.objects.filter(
+        study=study, therapist=therapist, instrument=line.instrument, period=period
+    )
     if there.exists():
         return False
     trait_form_assign(
         therapist=therapist,
-        study=line.version.study,
+        study=study,
         instrument=line.instrument,
         period=period,
     )

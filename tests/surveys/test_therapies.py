@@ -175,6 +175,21 @@ def test_years_count_from_the_therapist_s_own_beginning(cast: Cast, trait_study:
     assert owed(cast.therapy.therapist) == ["entry", "year-1"]
 
 
+def test_every_study_asks_about_practice_for_itself(cast: Cast, trait_study: Study) -> None:
+    """Years count from the first therapy in each, and each has its own data."""
+    other = factories.make_study(cast.clinic, code="S9")
+    form = factories.instrument("dpccq-difficulties", "therapist")
+    factories.replan(other, extra=[{"instrument": form, "period": "yearly"}])
+    factories.make_therapy(other, cast.therapist)
+    Therapy.objects.filter(pk=cast.therapy.pk).update(started_on=today() - timedelta(days=400))
+    assert trait_forms_assign() == 3
+    assert trait_forms_assign() == 0
+    rows = Assignment.objects.filter(therapist=cast.therapy.therapist)
+    assert set(rows.values_list("study__code", "period")) == {("S1", "year-1"), ("S9", "entry")}
+    assert trait_forms_assign(study=other, on=today() + timedelta(days=300)) == 1
+    assert rows.filter(study=other, period="year-1").exists()
+
+
 def test_a_therapist_whose_therapies_have_ended_owes_nothing_new(cast: Cast, trait_study: Study) -> None:
     therapy_end(therapy=cast.therapy, ended_on=today(), reason="completed")
     assert trait_forms_assign() == 1
