@@ -6,6 +6,7 @@ database column and the upload pass the same checks.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,32 @@ MAX_FILE_BYTES = 200_000
 MAX_DOTS_PER_LINE = 40
 MAX_OPTIONS = 11
 MAX_SCALES = 50
+
+# Columns of the dataset beside which every scale has two of its own, with its code and `_answered` after it.
+RESERVED_COLUMNS = frozenset(
+    [
+        "study",
+        "therapist",
+        "patient",
+        "therapy",
+        "session",
+        "period",
+        "rater",
+        "instrument",
+        "instrument_version",
+        "language",
+        "consent_version",
+        "submitted_on",
+        "minutes",
+        "channel",
+        "device",
+        "layout",
+        "sharing",
+        "revealed",
+        "straight_lined",
+    ]
+)
+_ITEM_COLUMN = re.compile(r"item_[0-9]+")
 
 _BUILT_IN_FOLDER = Path(__file__).parent / "instruments"
 
@@ -336,6 +363,11 @@ def _items(table: Table) -> tuple[Item, ...]:
     return tuple(Item(number=number, text=text, reverse=number in turned) for number, text in rows)
 
 
+def _is_reserved(code: str) -> bool:
+    """Whether a scale of this code would stand in another column of the dataset."""
+    return code in RESERVED_COLUMNS or code.endswith("_answered") or _ITEM_COLUMN.fullmatch(code) is not None
+
+
 def _scales(table: Table, on_form: frozenset[int]) -> tuple[Scale, ...]:
     scales = []
     for row in table.rows("scales", MAX_SCALES, ("code", "title", "items", "min_share"), ("unverified",)):
@@ -351,5 +383,7 @@ def _scales(table: Table, on_form: frozenset[int]) -> tuple[Scale, ...]:
                 unverified=row.flag("unverified"),
             )
         )
+        if _is_reserved(scales[-1].code):
+            row.fault("code", Sentence("is the name of another column of the dataset; choose another one."))
     table.check_no_doubles("scales", [scale.code for scale in scales], Sentence("scale code"))
     return tuple(scales)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics.export.codebook import FIXED
 from surveys import packs
 from surveys.packs import InstrumentFile, InstrumentFileError, UnreadableFileError, built_in, parse
 
@@ -432,6 +433,12 @@ def test_a_response_scale_needs_more_than_one_value():
     assert problems_of(SMALL_FORM[:start] + SMALL_FORM[end:]) == (
         "File: 'options' must lead from a lower value to a higher one.",
     )
+
+
+@pytest.mark.parametrize("code", [*(column.name for column in FIXED), "item_7", "calm_answered"])
+def test_a_scale_cannot_take_another_column_of_the_dataset(code):
+    sentence = "Scales, entry 1: 'code' is the name of another column of the dataset; choose another one."
+    assert problems_of(SMALL_FORM.replace('code = "calm"', f'code = "{code}"')) == (sentence,)
 
 
 def test_two_scales_of_one_code_are_refused():
