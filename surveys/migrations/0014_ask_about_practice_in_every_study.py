@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("surveys", "0011_let_test_runs_be_cleared"),
+        ("surveys", "0013_say_what_licences_permit"),
     ]
 
     operations = [
