@@ -48,6 +48,8 @@ RESERVED_COLUMNS = frozenset(
         "layout",
         "sharing",
         "revealed",
+        "occasion",
+        "study_version",
         "straight_lined",
     ]
 )

@@ -294,6 +294,7 @@ def export_rows(study: Study) -> Iterator[Response]:
         .annotate(consent_version=Subquery(consents.values("text__version__number")[:1]))
         .select_related(
             "instrument",
+            "assignment__version",
             "assignment__therapist",
             "assignment__session__therapy__therapist",
             "assignment__session__therapy__patient",

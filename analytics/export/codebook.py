@@ -26,6 +26,19 @@ FIXED = (
         "therapy", "therapy", "Random code of the treatment episode, the level-2 unit of the models", "text"
     ),
     Column("session", "session", "Number of the held session that the form is about", "whole number from 1"),
+    Column(
+        "occasion",
+        "session",
+        "Planned session number that the form stands for; another than the session's where it was asked for"
+        " within the tolerance of the plan",
+        "whole number from 1; empty for forms about practice in general",
+    ),
+    Column(
+        "study_version",
+        "form",
+        "Version of the study under which the form was asked for",
+        "whole number from 1",
+    ),
     Column("period", "therapist", "Period of a form about practice in general", "text"),
     Column("rater", "form", "Who filled the form", "patient, therapist"),
     Column("instrument", "form", "Code of the instrument", "text"),

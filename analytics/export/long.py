@@ -51,6 +51,8 @@ def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, ob
         "patient": session.therapy.patient.code if session else "",
         "therapy": session.therapy.code if session else "",
         "session": session.number if session else "",
+        "occasion": assignment.occasion if session else "",
+        "study_version": assignment.version.number,
         "period": assignment.period,
         "rater": assignment.rater,
         "instrument": response.instrument.code,

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from knox.models import AuthToken
 
 from surveys.models import AuditEvent, Response
@@ -65,6 +67,16 @@ def test_the_csv_has_the_columns_of_the_codebook_and_no_person(cast: Cast) -> No
     for person in (cast.therapist.email, str(cast.therapist.pk), str(cast.therapy.patient_id)):
         assert person not in json.dumps(line)
     assert AuditEvent.objects.filter(act="ratings.export", actor=cast.researcher).count() == 1
+
+
+def test_a_form_that_was_asked_for_late_says_for_which_occasion(cast: Cast) -> None:
+    factories.replan(cast.study, sessions=[1], tolerance=1, catch_up=True)
+    factories.hold_session(cast.therapy, timezone.now() - timedelta(days=9))
+    late = factories.hold_session(cast.therapy)
+    factories.give(factories.form_of(late, "patient"), 5)
+    (line,) = download(cast)
+    assert (line["session"], line["occasion"]) == ("2", "1")
+    assert line["study_version"] == str(cast.study.current.number)
 
 
 def test_a_form_with_one_answer_across_reversed_items_is_flagged(cast: Cast) -> None:
