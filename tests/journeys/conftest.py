@@ -1,8 +1,10 @@
 """A whole site as an operator starts it: `manage.py up` with real Postgres, Valkey, web, worker and beat,
 and a real browser in front of it."""
 
+import hashlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -147,6 +149,21 @@ class Site:
                 cursor.execute(statement, parameters)
         finally:
             connection.close()
+
+
+def new_link(site: Site, form: str, days_open: int = 0) -> str:
+    """One more link to a patient's form; `days_open` gives a form that was missed time from now on."""
+    token = secrets.token_urlsafe(32)
+    if days_open:
+        until = "UPDATE surveys_assignment SET closes_at = now() + %s * interval '1 day' WHERE id = %s"
+        site.change(until, days_open, form)
+    site.change(
+        "INSERT INTO surveys_formlink (assignment_id, token_hash, via, issued_at)"
+        " VALUES (%s, %s, 'command', now())",
+        form,
+        hashlib.sha256(token.encode()).hexdigest(),
+    )
+    return f"{site.base_url}/r/{token}/"
 
 
 @contextmanager

@@ -5,23 +5,32 @@ An address may hold {therapy}, a therapy of the therapist's own; where it depend
 the signed-in page.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from playwright.sync_api import Browser, Page
 
-from tests.journeys.conftest import Site
+from tests.journeys.conftest import Site, new_link
 from tests.journeys.test_main_job import console_errors, sign_in
 
 SIZES = {"phone": {"width": 360, "height": 640}, "desk": {"width": 1280, "height": 800}}
+# A page about a wrong address, a slip or something that is over is answered like this, and the browser's
+# console says so.
+ANSWERED = re.compile(r"status of (403|404|409|410|422) ")
 
 
-def by_link(address: str, name: str) -> Callable[[Page, Site], str]:
-    """The address that a link of another page leads to; links are found by a part of their address."""
+def by_link(address: str, *names: str) -> Callable[[Page, Site], str]:
+    """The address that a link of another page leads to, or a link of the page behind that link; links are
+    found by a part of their address."""
 
     def find(page: Page, site: Site) -> str:
-        page.goto(site.base_url + address)
-        return str(page.locator(f'main a[href*="{name}"]').first.evaluate("link => link.href"))
+        found = site.base_url + address.format(therapy=site.manifest["therapy_ids"][0])
+        for name in names:
+            page.goto(found)
+            found = str(page.locator(f'main a[href*="{name}"]').first.evaluate("link => link.href"))
+        return found
 
     return find
 
@@ -46,6 +55,15 @@ def open_form(site: Site) -> str:
 
 def open_form_links(page: Page, site: Site) -> str:
     return f"{site.base_url}/forms/{open_form(site)}/links/"
+
+
+def closed_form_link(page: Page, site: Site) -> str:
+    """Yesterday's link: to a patient's form whose time is over."""
+    ((form,),) = site.sql(
+        "SELECT id::text FROM surveys_assignment WHERE rater = 'patient' AND state = 'due'"
+        " AND closes_at < now() - interval '1 day' ORDER BY closes_at DESC, id LIMIT 1"
+    )
+    return new_link(site, form)
 
 
 def study_page(code: str, path: str = "") -> Callable[[Page, Site], str]:
@@ -87,8 +105,13 @@ PAGES = (
     View("therapy", "therapist", "/therapies/{therapy}/"),
     View("therapy-therapist", "therapist", "/therapies/{therapy}/?perspective=therapist"),
     View("session-log", "therapist", "/therapies/{therapy}/sessions/"),
+    View("session-today", "therapist", "/therapies/{therapy}/sessions/today/"),
+    View("session-correct", "therapist", by_link("/therapies/{therapy}/sessions/", "/sessions/0")),
     View("form-links", "therapist", open_form_links),
     View("password", "therapist", "/accounts/password/change/"),
+    View("sign-in-again", "therapist", "/accounts/reauthenticate/"),
+    View("sign-out", "therapist", "/accounts/logout/"),
+    View("not-allowed", "therapist", "/clinic/"),
     View("supervision", "supervisor", "/supervision/"),
     View("studies", "researcher", "/studies/"),
     View("codebook", "researcher", by_link("/studies/", "codebook")),
@@ -96,10 +119,15 @@ PAGES = (
     View("clinic", "clinic_admin", "/clinic/contact/"),
     View("clinic-messages", "clinic_admin", "/clinic/messages/"),
     View("clinic-choice", "clinic_admin", "/clinic/choose/"),
+    View("reception", "clinic_admin", "/reception/"),
+    View("reception-nothing-found", "clinic_admin", "/reception/?code=ZZZZ"),
+    View("reception-log", "clinic_admin", "/therapies/{therapy}/sessions/"),
     View("patients", "clinic_admin", "/clinic/patients/"),
     View("patient-new", "clinic_admin", "/clinic/patients/new/"),
     View("patient", "clinic_admin", by_link("/clinic/patients/", "/clinic/patients/0")),
+    View("patients-nothing-found", "clinic_admin", "/clinic/patients/?code=ZZZZ"),
     View("therapy-admin", "clinic_admin", by_link("/clinic/patients/", "/clinic/therapies/0")),
+    View("therapy-new", "clinic_admin", by_link("/clinic/patients/", "/clinic/patients/0", "/therapy/")),
     View("staff", "clinic_admin", "/clinic/staff/"),
     View("staff-new", "clinic_admin", "/clinic/staff/new/"),
     View("account", "clinic_admin", by_link("/clinic/staff/", "/clinic/staff/0")),
@@ -120,7 +148,14 @@ PAGES = (
     View("licences", "clinic_admin", "/licences/"),
     View("sign-in", "", "/accounts/login/"),
     View("password-reset", "", "/accounts/password/reset/"),
+    View("password-reset-sent", "", "/accounts/password/reset/done/"),
+    View("password-set", "", "/accounts/password/reset/key/done/"),
+    View("password-link-used", "", "/accounts/password/reset/key/1-used/"),
+    View("no-sign-up", "", "/accounts/signup/"),
+    View("no-access", "", "/accounts/inactive/"),
     View("unknown-link", "", "/r/nothing/"),
+    View("closed-link", "", closed_form_link),
+    View("no-tablet", "", "/tablet/"),
     View("no-connection", "", "/f/offline/"),
     View("no-such-page", "", "/nowhere/"),
 )
@@ -181,6 +216,145 @@ def patient_form(page: Page, site: Site) -> Iterator[str]:
     page.locator("main form button").click()
     page.wait_for_selector("[name=confirm]")
     yield "end-of-part-confirmation"
+
+
+def end_of_part(page: Page, site: Site) -> Iterator[str]:
+    """A patient of another therapist, whose forms no other walk needs, wants to be asked no more; what their
+    links say then."""
+    ((form,),) = site.sql(
+        """SELECT form.id::text FROM surveys_assignment form
+           JOIN surveys_session session ON session.id = form.session_id
+           JOIN surveys_therapy therapy ON therapy.id = session.therapy_id
+           WHERE form.rater = 'patient' AND form.state = 'due' AND therapy.ended_on IS NULL
+             AND therapy.stopped_at IS NULL AND therapy.id::text <> ALL (%s)
+           ORDER BY therapy.id DESC LIMIT 1""",
+        site.manifest["therapy_ids"],
+    )
+    link = new_link(site, form, days_open=3)
+    page.goto(link)
+    page.locator("main form button").first.click()
+    page.locator("[name=send]").first.click()
+    page.locator("[value=anyway]").first.click()
+    code = page.locator(".code-large").inner_text()
+    page.goto(link + "your-data/")
+    page.locator("[name=code]").fill("2345-2345")
+    page.locator("main form button").click()
+    page.wait_for_selector("main [role=alert]")
+    yield "your-data-wrong-code"
+    page.locator("[name=code]").fill(code)
+    page.locator("main form button").click()
+    page.wait_for_url("**/your-data/")
+    page.locator("main a[href*=end]").click()
+    page.locator("main form button").click()
+    page.wait_for_selector("main [role=alert]")
+    yield "end-of-part-nothing-chosen"
+    page.locator("[name=choice][value=stop]").check()
+    page.locator("main form button").click()
+    page.locator("[name=confirm]").click()
+    page.wait_for_url("**/ended/")
+    yield "part-ended"
+    page.goto(link)
+    yield "link-after-the-end"
+
+
+def after_a_session(page: Page, site: Site) -> Iterator[str]:
+    """A therapist enters a session, with a slip and without one, and rates it."""
+    ((therapy,),) = site.sql(
+        """SELECT therapy.id::text FROM surveys_therapy therapy
+           JOIN surveys_session session ON session.therapy_id = therapy.id
+           WHERE therapy.id::text = ANY (%s) AND therapy.arm = 'every' AND therapy.ended_on IS NULL
+             AND therapy.stopped_at IS NULL AND therapy.excluded_at IS NULL
+           GROUP BY therapy.id ORDER BY max(session.held_at) DESC LIMIT 1""",
+        site.manifest["therapy_ids"],
+    )
+    page.goto(f"{site.base_url}/therapies/{therapy}/sessions/")
+    page.locator("[name=held_at]").fill("2099-01-01T10:00")
+    page.locator("[name=status][value=cancelled]").check()
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "session-log-slip"
+    page.goto(f"{site.base_url}/therapies/{therapy}/sessions/today/")
+    # Every walk of the same hour has a time of its own.
+    page.locator("[name=held_at]").fill(f"{datetime.now(UTC):%Y-%m-%dT%H:%M}")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-ok")
+    yield "session-entered"
+    page.goto(f"{site.base_url}/sessions/{_newest_session(site, therapy)}/no-rating/")
+    yield "no-rating"
+    page.goto(f"{site.base_url}/caseload/")
+    own = site.sql(
+        "SELECT id FROM surveys_assignment WHERE session_id = %s AND rater = 'therapist'",
+        _newest_session(site, therapy),
+    )[0][0]
+    page.locator(f"form[action='/forms/{own}/start/'] button").click()
+    page.wait_for_selector("fieldset")
+    yield "own-form"
+    page.locator("[name=send]").first.click()
+    page.wait_for_selector("[value=anyway]")
+    yield "own-form-open-items"
+    page.locator("[value=anyway]").first.click()
+    page.wait_for_url("**/receipt/")
+    yield "own-receipt"
+    page.goto(f"{site.base_url}/sessions/{_newest_session(site, therapy)}/")
+    page.locator("[name=status][value=no_show]").check()
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "session-correct-refused"
+
+
+def _newest_session(site: Site, therapy: str) -> str:
+    log = "SELECT id::text FROM surveys_session WHERE therapy_id = %s ORDER BY held_at DESC LIMIT 1"
+    return str(site.sql(log, therapy)[0][0])
+
+
+def hand_over(page: Page, site: Site) -> Iterator[str]:
+    """The two pages with a patient's link on them."""
+    address = open_form_links(page, site)
+    for name in ("screen", "paper"):
+        page.goto(address)
+        page.locator(f"main form[action$='/{name}/'] button").click()
+        page.wait_for_selector("img.qr")
+        yield f"form-qr-{name}"
+
+
+def study_try_out(page: Page, site: Site) -> Iterator[str]:
+    """A test run from its beginning to where nothing is left of it."""
+    page.goto(study_page("DEMO")(page, site))
+    page.locator("main form[action$='/test/'] button").click()
+    page.wait_for_selector("form[action$='/link/']")
+    yield "setup-test"
+    page.locator("form[action$='/link/'] button").click()
+    page.wait_for_selector("img.qr")
+    yield "setup-test-link"
+    page.locator("form[action$='/clear/'] button").click()
+    page.wait_for_selector("main .notice-ok")
+    yield "setup-test-cleared"
+
+
+def slips(page: Page, site: Site) -> Iterator[str]:
+    """Forms of the administration sent as they should not be: nothing is stored."""
+    page.goto(by_link("/clinic/patients/", "/clinic/patients/0", "/therapy/")(page, site))
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "therapy-new-slip"
+    ((running,),) = site.sql("SELECT id FROM surveys_therapy WHERE ended_on IS NULL ORDER BY id LIMIT 1")
+    page.goto(f"{site.base_url}/clinic/therapies/{running}/")
+    for deed in ("transfer", "end"):
+        form = page.locator(f"main form[action$='/{deed}/']")
+        page.locator(f"details:has(form[action$='/{deed}/']) > summary").click()
+        form.locator("input:not([type=hidden])").first.fill("")
+        form.locator("button").click()
+        page.wait_for_selector("main .notice-error")
+        yield f"therapy-{deed}-slip"
+    page.goto(by_link("/clinic/patients/", "/clinic/patients/0", "/withdrawal/")(page, site))
+    yield "withdrawal"
+    page.locator("main form button").click()
+    page.wait_for_selector("main [role=alert]")
+    yield "withdrawal-nothing-chosen"
+    page.locator("[name=choice][value=erase]").check()
+    page.locator("main form button").click()
+    page.wait_for_selector("[name=confirm]")
+    yield "withdrawal-confirmation"
 
 
 def form_upload(page: Page, site: Site) -> Iterator[str]:
@@ -275,14 +449,14 @@ def tablet(page: Page, site: Site) -> Iterator[str]:
 
 # Pages that are reached by filling something in.
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
-    "": (patient_form,),
-    "clinic_admin": (form_upload, form_on_paper, tablet),
+    "": (patient_form, end_of_part),
+    "therapist": (after_a_session, hand_over),
+    "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
 }
 
 
 def _drawn(name: str, page: Page, errors: list[str]) -> Iterator[tuple[str, Page, list[str]]]:
     if page.locator(".vega-chart").count():
         page.wait_for_selector(".vega-chart[data-ready=yes]")
-    # A page about a wrong address is answered with 404, one about a slip with 422, and the browser says so.
-    yield name, page, [error for error in errors if "404" not in error and "422" not in error]
+    yield name, page, [error for error in errors if not ANSWERED.search(error)]
     errors.clear()

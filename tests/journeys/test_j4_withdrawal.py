@@ -1,7 +1,6 @@
 """A patient agrees or not, sees what they sent, and ends their part: it holds at once, everywhere."""
 
 import csv
-import hashlib
 import io
 import json
 import secrets
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.conftest import ROOT, Site, wait_for
+from tests.journeys.conftest import ROOT, Site, new_link, wait_for
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send
 from tests.journeys.test_pages import faults
 
@@ -20,19 +19,6 @@ SIZES = pytest.mark.parametrize(
 )
 ANSWERS = [6, 5, 7, 2, 6, 5, 6, 4, 7, 3, 5, 6]
 PICTURES = ROOT / "var" / "journey-pictures"
-
-
-def open_again(site: Site, form: str) -> str:
-    """A new link to a form that was missed, and as much time to fill it as if it were new."""
-    token = secrets.token_urlsafe(32)
-    site.change("UPDATE surveys_assignment SET closes_at = now() + interval '3 days' WHERE id = %s", form)
-    site.change(
-        "INSERT INTO surveys_formlink (assignment_id, token_hash, via, issued_at)"
-        " VALUES (%s, %s, 'command', now())",
-        form,
-        hashlib.sha256(token.encode()).hexdigest(),
-    )
-    return f"{site.base_url}/r/{token}/"
 
 
 def somebody(site: Site) -> tuple[str, str, list[str]]:
@@ -91,7 +77,7 @@ def test_from_the_receipt_to_the_end_of_the_part(
 ) -> None:
     name = "phone" if size is PHONE else "desk"
     therapy, therapy_code, (first, second, *_) = somebody(site)
-    link = open_again(site, first)
+    link = new_link(site, first, days_open=3)
     context = browser.new_context(**size)
     page = context.new_page()
     errors = console_errors(page)
@@ -142,7 +128,7 @@ def test_from_the_receipt_to_the_end_of_the_part(
     assert site.sql(sharing, first) == [("scores",)]
 
     wait_for("the forms as the plan has them", lambda: not waiting_syncs(site, therapy), 20)
-    other_link = open_again(site, second)
+    other_link = new_link(site, second, days_open=3)
 
     # Three choices, none made; by keyboard to the second page, which names the day; then it is done.
     before = n_modelled(site)
@@ -235,7 +221,7 @@ def test_the_declaration_is_answered_once_and_the_information_stays_in_reach(
 ) -> None:
     name = "phone" if size is PHONE else "desk"
     _, therapy_code, (form, *_) = somebody(site)
-    link = open_again(site, form)
+    link = new_link(site, form, days_open=3)
     ask_consent(site, form)
     page = browser.new_context(**size).new_page()
     errors = console_errors(page)

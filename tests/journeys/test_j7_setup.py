@@ -166,13 +166,3 @@ def test_a_patient_begins_is_logged_late_and_goes_on_with_another_therapist(
     expect(page.get_by_text("All earlier ratings stay with the therapy before.")).to_be_visible()
     assert [number for _status, number in numbers()] == [1, 2, None, 3]
     page.context.close()
-
-
-def test_set_up_pages_hold_at_400_per_cent(site: Site, browser: Browser) -> None:
-    """A window of 1280 px at 400 % shows 320 px of page."""
-    page = admin_page(browser, site)
-    page.set_viewport_size({"width": 320, "height": 256})
-    for path in ("", "forms/", "practice/", "visibility/", "texts/", "reminders/", "check/"):
-        page.goto(study_page("ROUTINE-2027", f"draft/{path}" if path else "")(page, site))
-        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
-    page.context.close()

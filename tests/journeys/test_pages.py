@@ -1,5 +1,5 @@
 """Every page, on a phone and on a desk, light and dark, from left to right and from right to left: no
-accessibility fault, no blocked script or style, no sideways scrolling."""
+accessibility fault, no blocked script or style, no sideways scrolling, at 400 % zoom neither."""
 
 import re
 
@@ -25,6 +25,19 @@ def faults(page: Page) -> list[str]:
     return found
 
 
+# What a window of 1280 px shows at 400 % zoom.
+ZOOMED = {"width": 320, "height": 256}
+
+
+def scrolls_sideways_when_zoomed(page: Page) -> bool:
+    size = page.viewport_size
+    assert size
+    page.set_viewport_size(ZOOMED)
+    is_wide = bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
+    page.set_viewport_size(size)
+    return is_wide
+
+
 # Layout depends on the size and the direction, contrast on the scheme: these three show all of them.
 @pytest.mark.parametrize(
     ("size", "scheme", "language"),
@@ -38,6 +51,8 @@ def test_every_page(site: Site, browser: Browser, size: str, scheme: str, langua
         is_patients = name.startswith("tablet-") or name == "paper-form"
         if language == "ar" and not is_patients and page.evaluate("document.documentElement.dir") != "rtl":
             problems.append("not from right to left")
+        if size == "phone" and scrolls_sideways_when_zoomed(page):
+            problems.append("scrolls sideways at 400 % zoom")
         if problems:
             found[name] = problems
     assert found == {}
