@@ -2,7 +2,7 @@
 rating, and what the last change of a session log did."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
@@ -87,6 +87,18 @@ def log_change(therapy: Therapy, event_id: str) -> LogChange | None:
     moved = [Moved(*run) for run in event.detail.get("moved", [])]
     forms = FormChange(_forms(event, "asked"), _forms(event, "withdrawn"))
     return LogChange([session], moved, forms, event)
+
+
+def entered_before(
+    therapy: Therapy, actor: Actor, held_at: datetime, status: str, reason: str
+) -> LogChange | None:
+    """The same entry by the same person, as a second tap on the button makes it; None where it is another."""
+    same = therapy.sessions.filter(held_at=held_at, status=status, reason=reason, closed_by=actor.pk)
+    session = same.first()
+    if session is None:
+        return None
+    entry = AuditEvent.objects.filter(act="session.close", subject=f"session:{session.pk}")
+    return LogChange([session], event=entry.first())
 
 
 def _forms(event: AuditEvent, name: str) -> Sequence[Assignment]:

@@ -145,7 +145,8 @@ def _renumber(others: Sequence[Session], changed: Sequence[Session]) -> list[Mov
     rows = [*others, *changed]
     log = [LoggedSession(row.pk, row.held_at, row.status) for row in rows]
     if len({session.held_at for session in log}) < len(log):
-        raise SessionExists(_("The log already has a session at this time."))
+        there = _("The log already has a session at this time.")
+        raise SessionExists(f"{there} {_('Enter another time, or correct that session in the log.')}")
     numbers = number_sessions(log)
     moved = [row for row in others if row.number != numbers.get(row.pk)]
     pairs = [(row.number or 0, numbers[row.pk]) for row in moved]

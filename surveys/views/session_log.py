@@ -24,7 +24,7 @@ from surveys.selectors import logged_sessions
 from surveys.services.sessions import LogRefused, rating_decline, session_close, session_correct
 from surveys.views.clinics import own_clinic
 from surveys.views.notices import see_other
-from surveys.worklist import clinic_caseload, log_change, unrated_forms
+from surveys.worklist import clinic_caseload, entered_before, log_change, unrated_forms
 
 PAGE_ROWS = 50
 # A session is mostly entered right after it; half an hour back, the full hour is when it began.
@@ -137,8 +137,10 @@ def _enter(request: HttpRequest, therapy: Therapy, form: SessionForm) -> LogChan
     try:
         return session_close(therapy=therapy, actor=request.user, **form.cleaned_data)
     except LogRefused as refusal:
-        form.add_error(refusal.field, str(refusal))
-        return None
+        before = entered_before(therapy, request.user, **form.cleaned_data)
+        if before is None:
+            form.add_error(refusal.field, str(refusal))
+        return before
 
 
 def _told(therapy: Therapy, change: LogChange) -> HttpResponse:

@@ -166,3 +166,14 @@ def test_a_patient_begins_is_logged_late_and_goes_on_with_another_therapist(
     expect(page.get_by_text("All earlier ratings stay with the therapy before.")).to_be_visible()
     assert [number for _status, number in numbers()] == [1, 2, None, 3]
     page.context.close()
+
+
+def test_two_taps_on_a_button_enter_one_patient(site: Site, browser: Browser) -> None:
+    page = admin_page(browser, site)
+    count = "SELECT count(*) FROM surveys_patient"
+    ((before,),) = site.sql(count)
+    page.goto(f"{site.base_url}/clinic/patients/new/")
+    page.get_by_role("button", name="Enter the patient").dblclick()
+    expect(page.locator(".code-large")).to_be_visible()
+    assert site.sql(count) == [(before + 1,)]
+    page.context.close()

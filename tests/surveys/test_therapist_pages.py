@@ -184,7 +184,7 @@ def test_a_wrong_entry_after_a_right_one_shows_only_what_is_wrong(cast: Cast) ->
     data = {"held_at": local(timezone.now() - timedelta(hours=2)), "status": "held"}
     entered = client.post(log_url(cast), data)["Location"]
     assert "is in the log" in client.get(entered).content.decode()
-    for wrong in ({**data, "held_at": ""}, data):
+    for wrong in ({**data, "held_at": ""}, {**data, "status": "cancelled"}):
         page = client.post(entered, wrong).content.decode()
         assert "Nothing was entered yet" in page
         assert "is in the log" not in page
