@@ -47,7 +47,8 @@ def reception(request: HttpRequest) -> HttpResponse:
 def log(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     """The log, and the entry of a session that took place or did not."""
     therapy = get_logged_therapy_or_404(request.user, therapy_id)
-    initial = {"held_at": _started(), "status": Session.Status.HELD}
+    # Into the log of a therapy that has ended nothing of today is entered.
+    initial = {"held_at": None if therapy.ended_on else _started(), "status": Session.Status.HELD}
     form = SessionForm(request.POST or None, therapy=therapy, initial=initial)
     if request.method == "POST":
         change = _enter(request, therapy, form)

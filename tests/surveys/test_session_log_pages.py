@@ -69,6 +69,18 @@ def test_two_taps_enter_a_session_once_and_both_tell_it(cast: Cast) -> None:
     assert "already has a session at this time" in other.content.decode()
 
 
+def test_the_log_of_a_therapy_that_has_ended_says_so(cast: Cast) -> None:
+    client = signed_in(cast.therapist)
+    url = f"/therapies/{cast.therapy.pk}/sessions/"
+    assert "The therapy ended on" not in client.get(url).content.decode()
+    Therapy.objects.filter(pk=cast.therapy.pk).update(
+        ended_on=timezone.localdate(), end_reason=Therapy.EndReason.COMPLETED
+    )
+    page = client.get(url)
+    assert "The therapy ended on" in page.content.decode()
+    assert page.context["form"].initial["held_at"] is None
+
+
 def test_the_prefilled_time_is_never_still_to_come(cast: Cast) -> None:
     for path in ("", "today/"):
         page = signed_in(cast.therapist).get(f"/therapies/{cast.therapy.pk}/sessions/{path}")
