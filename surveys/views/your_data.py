@@ -92,9 +92,10 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         return HttpResponseRedirect(reverse("link", args=[token]), status=303)
     speak(form.response.instrument.language)
     patient, error = form.session.therapy.patient, ""
+    typed = request.POST.get("code", "")[:40]
     wait = wait_for_code(form.pk)
     if not wait and request.method == "POST":
-        sent = response_of_code(patient, read_code(request.POST.get("code", "")))
+        sent = response_of_code(patient, read_code(typed))
         if sent is not None:
             audit.record("your-data.open", subject=patient, clinic=form.study.clinic)
             response = HttpResponseRedirect(reverse("your-data"), status=303)
@@ -103,7 +104,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         error, wait = _wrong_code(form)
     if wait:
         return _too_many_codes(request, form, wait)
-    context = {**about(form), "error": error, "link": reverse("link", args=[token])}
+    context = {**about(form), "error": error, "typed": typed, "link": reverse("link", args=[token])}
     return render(request, "surveys/your_data_enter.html", context, status=422 if error else 200)
 
 
@@ -147,10 +148,10 @@ def _visited(view: View) -> View:
 @_visited
 def page(request: HttpRequest, patient: Patient) -> HttpResponse:
     """The forms that were opened by their codes; another code (POST) opens one more."""
-    is_code, error = request.method == "POST", ""
+    is_code, error, typed = request.method == "POST", "", request.POST.get("code", "")[:40]
     wait = wait_for_code(patient.pk) if is_code else 0
     if is_code and not wait:
-        sent = response_of_code(patient, read_code(request.POST.get("code", "")))
+        sent = response_of_code(patient, read_code(typed))
         if sent is not None:
             audit.record("your-data.open", subject=patient, clinic=patient.clinic)
             visit_add(request, sent.pk)
@@ -169,6 +170,7 @@ def page(request: HttpRequest, patient: Patient) -> HttpResponse:
         "narrower": _narrower({row.sharing for row in everything}) if len(everything) > 1 else {},
         "is_changed": "changed" in request.GET,
         "error": error,
+        "typed": typed,
     }
     return render(request, "surveys/your_data.html", context, status=422 if error else 200)
 

@@ -101,6 +101,8 @@ def test_from_the_receipt_to_the_end_of_the_part(
     expect(page.get_by_label("Receipt code")).to_be_focused()
     assert_fine(page, f"wrong-code-{name}")
     errors.clear()
+    expect(page.get_by_label("Receipt code")).to_have_value("2345-2345")
+    page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type(code.lower().replace("-", ""))
     page.keyboard.press("Enter")
     page.wait_for_url(f"{site.base_url}/your-data/")

@@ -182,6 +182,8 @@ def test_wrong_codes_say_nothing_and_five_of_them_make_the_link_wait(
         assert not answer.cookies.get("__Host-your-data")
         pages.append(answer.content.decode())
     assert ["4 tries are left" in pages[0], "1 try is left" in pages[3]] == [True, True]
+    # A slip can be looked for.
+    assert 'value="2222-2222"' in pages[2]
     last = Client().post(url, {"code": "nonsense"})
     assert last.status_code == 429
     assert 0 < int(last["Retry-After"]) <= 901
