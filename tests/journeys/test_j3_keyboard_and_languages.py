@@ -88,9 +88,9 @@ def said(node: dict[str, Any], field: str = "name") -> str:
     return str(node.get(field, {}).get("value", "")).strip()
 
 
-def test_a_screen_reader_hears_question_answer_and_position(site: Site, browser: Browser) -> None:
-    page = begin(browser.new_context(**PHONE), next(site.links))
-    sentences = page.locator("fieldset[id^=card_] legend").all_inner_texts()
+def heard(page: Page) -> dict[str, list[tuple[str, str]]]:
+    """The radios of the accessibility tree in their order: by the name of their group, each with its name and
+    whether it is said to be chosen."""
     tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
     nodes = {node["nodeId"]: node for node in tree}
 
@@ -99,26 +99,37 @@ def test_a_screen_reader_hears_question_answer_and_position(site: Site, browser:
             node = nodes[node["parentId"]]
         return node
 
-    radios: dict[str, list[str]] = {}
+    radios: dict[str, list[tuple[str, str]]] = {}
     for node in nodes.values():
         if said(node, "role") == "radio":
-            radios.setdefault(said(group_of(node)), []).append(said(node))
+            state = {row["name"]: str(row["value"].get("value")) for row in node["properties"]}
+            name = re.sub(r"\s+", " ", said(group_of(node)))
+            radios.setdefault(name, []).append((said(node), state["checked"]))
+    return radios
+
+
+def test_a_screen_reader_hears_question_answer_and_position(site: Site, browser: Browser) -> None:
+    page = begin(browser.new_context(**PHONE), next(site.links))
+    radios = heard(page)
     assert len(radios) == 13
-    for number, sentence in enumerate(sentences[:12], start=1):
-        words = re.sub(r"\s+", " ", sentence).strip()
-        group = next(name for name in radios if re.sub(r"\s+", " ", name) == words)
-        assert group.startswith(str(number))
-        assert len(radios[group]) == N_OPTIONS
-        assert all(radios[group])
-        assert len(set(radios[group])) == N_OPTIONS
-        assert radios[group][-1] == "Prefer not to answer"
+    for number in range(1, 13):
+        card = page.locator(f"#card_{number}")
+        question = re.sub(r"\s+", " ", card.locator("legend").inner_text()).strip()
+        assert question.startswith(f"{number} ")
+        # What is seen is heard, in the same order, and nothing is chosen yet.
+        seen = [words.strip() for words in card.locator("label").all_inner_texts()]
+        assert len(set(seen)) == N_OPTIONS
+        assert seen[-1] == "Prefer not to answer"
+        assert radios[question] == [(words, "false") for words in seen]
     assert "What may your therapist see of this form?" in radios
     # Native radios of one name: the browser itself tells "2 of 8".
     names = page.locator("#card_1 input").evaluate_all("all => all.map(one => one.type + one.name)")
     assert names == ["radioitem_1"] * N_OPTIONS
+    option(page, 1, 6).check()
+    first_question = next(iter(heard(page).values()))
+    assert [name for name, is_chosen in first_question if is_chosen == "true"] == ["Very often"]
     # The state is spoken once when it turns, and not after each answer.
     status = page.get_by_role("status")
-    option(page, 1, 5).check()
     expect(status).to_have_text(SAVED)
     first = status.inner_text()
     option(page, 2, 5).check()
