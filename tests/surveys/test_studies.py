@@ -459,6 +459,14 @@ def test_lines_of_arms_are_saved_shown_and_taken_away_again(cast: Cast, admin: C
     assert not version.lines.exists()
 
 
+def test_a_draft_is_not_thrown_away_by_one_press(cast: Cast, admin: Client) -> None:
+    version = draft(cast)
+    page = admin.get(url(version, "check")).content.decode()
+    before, _, fold = page.partition("<summary>Throw this draft away</summary>")
+    assert f'action="{url(version, "drop")}"' not in before
+    assert "gone for good" in fold.partition(f'action="{url(version, "drop")}"')[2].partition("</details>")[0]
+
+
 def test_an_active_version_cannot_be_edited_by_its_old_addresses(cast: Cast, admin: Client) -> None:
     version = version_activate(version=complete(cast))
     overview = f"/clinic/studies/{version.study_id}/"
