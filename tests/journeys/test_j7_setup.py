@@ -3,10 +3,11 @@ what happens to its sessions and therapies afterwards. Licences and privacy text
 `tests/surveys/test_studies.py`: this site is a demonstration and needs no licence."""
 
 import re
+import time
 from datetime import datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.journeys.conftest import Site
 from tests.journeys.pages import SIZES, study_page
@@ -173,7 +174,20 @@ def test_two_taps_on_a_button_enter_one_patient(site: Site, browser: Browser) ->
     count = "SELECT count(*) FROM surveys_patient"
     ((before,),) = site.sql(count)
     page.goto(f"{site.base_url}/clinic/patients/new/")
-    page.get_by_role("button", name="Enter the patient").dblclick()
+    posts = []
+
+    def slowly(route: Route) -> None:
+        """The second tap comes while the answer to the first is awaited."""
+        if route.request.method == "POST":
+            posts.append(route.request.url)
+            time.sleep(0.5)
+        route.continue_()
+
+    page.route("**/clinic/patients/new/", slowly)
+    page.get_by_role("button", name="Enter the patient").evaluate(
+        "(button) => { button.click(); setTimeout(() => button.click(), 150); }"
+    )
     expect(page.locator(".code-large")).to_be_visible()
+    assert len(posts) == 1
     assert site.sql(count) == [(before + 1,)]
     page.context.close()
