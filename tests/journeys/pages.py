@@ -168,7 +168,7 @@ def walk(
     complained about."""
     for role in dict.fromkeys(view.role for view in PAGES):
         context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale=language)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         errors = console_errors(page)
         if role:
@@ -233,8 +233,11 @@ def end_of_part(page: Page, site: Site) -> Iterator[str]:
     link = new_link(site, form, days_open=3)
     page.goto(link)
     page.locator("main form button").first.click()
+    page.wait_for_selector("fieldset")
     page.locator("[name=send]").first.click()
+    page.wait_for_selector("[value=anyway]")
     page.locator("[value=anyway]").first.click()
+    page.wait_for_url("**/receipt/")
     code = page.locator(".code-large").inner_text()
     page.goto(link + "your-data/")
     page.locator("[name=code]").fill("2345-2345")
