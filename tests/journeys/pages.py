@@ -183,13 +183,18 @@ def walk(
         context.close()
 
 
+def start_page(page: Page, link: str) -> None:
+    """These pages speak the patient's language; a reader of another one chooses it."""
+    page.goto(link)
+    reader = page.evaluate("navigator.language").split("-")[0]
+    page.locator(f'main .languages [lang="{reader}"]').click()
+    page.wait_for_selector(f'html[lang^="{reader}"]')
+
+
 def patient_form(page: Page, site: Site) -> Iterator[str]:
     """A patient's way from the link to the receipt and on to what they sent; the name of each page on it."""
     link = next(site.links)
-    page.goto(link)
-    # These pages speak the patient's language; a reader of another one chooses it.
-    reader = page.evaluate("navigator.language").split("-")[0]
-    page.locator(f'main .languages [lang="{reader}"]').click()
+    start_page(page, link)
     yield "start"
     page.locator("main form button").first.click()
     page.wait_for_selector("fieldset")
@@ -231,7 +236,7 @@ def end_of_part(page: Page, site: Site) -> Iterator[str]:
         site.manifest["therapy_ids"],
     )
     link = new_link(site, form, days_open=3)
-    page.goto(link)
+    start_page(page, link)
     page.locator("main form button").first.click()
     page.wait_for_selector("fieldset")
     page.locator("[name=send]").first.click()
