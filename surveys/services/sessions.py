@@ -146,7 +146,8 @@ def _renumber(others: Sequence[Session], changed: Sequence[Session]) -> list[Mov
     log = [LoggedSession(row.pk, row.held_at, row.status) for row in rows]
     if len({session.held_at for session in log}) < len(log):
         there = _("The log already has a session at this time.")
-        raise SessionExists(f"{there} {_('Enter another time, or correct that session in the log.')}")
+        next_step = _("Enter another time, or correct that session in the log.")
+        raise SessionExists(f"{there} {next_step}")
     numbers = number_sessions(log)
     moved = [row for row in others if row.number != numbers.get(row.pk)]
     pairs = [(row.number or 0, numbers[row.pk]) for row in moved]
