@@ -96,7 +96,7 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
     desk = browser.new_context(**DESK).new_page()
     errors = console_errors(desk)
     sign_in(desk, site, "therapist")
-    desk.get_by_role("link", name=code).first.click()
+    desk.locator(f"main table a[href='/therapies/{therapy}/']").click()
     desk.wait_for_selector(".vega-chart[data-ready=yes]")
     marks = desk.locator(".vega-chart svg [aria-label]").evaluate_all(
         "all => all.map(e => e.getAttribute('aria-label'))"

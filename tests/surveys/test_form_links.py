@@ -109,7 +109,7 @@ def test_a_slip_speaks_the_patient_s_language_and_its_hint_that_of_staff(
     Patient.objects.update(language="de")
     text = page(signed_in(cast.therapist).post(url(patient_form, "paper/")))
     assert '<html lang="de"' in text
-    assert re.search(r'screen-only" lang="en-gb"><p>This code is shown once', text)
+    assert re.search(r'screen-only" lang="en-gb" dir="auto"><p>This code is shown once', text)
 
 
 def test_sending_by_e_mail_goes_through_the_worker_and_shows_in_the_log(
