@@ -55,8 +55,9 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
     assert phone.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert errors == []
 
-    ((therapy, code, session, stored, score),) = site.sql(
-        """SELECT therapy.id::text, therapy.code, session.number, response.answers, score.mean
+    ((therapy, study, code, session, stored, score),) = site.sql(
+        """SELECT therapy.id::text, therapy.study_id::text, therapy.code, session.number, response.answers,
+                  score.mean
            FROM surveys_response response
            JOIN surveys_score score ON score.response_id = response.id AND score.scale = 'total'
            JOIN surveys_assignment assignment ON assignment.id = response.assignment_id
@@ -114,7 +115,7 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
     desk = browser.new_context(**DESK).new_page()
     sign_in(desk, site, "researcher")
     with desk.expect_download() as download:
-        desk.get_by_role("link", name="Download the ratings").first.click()
+        desk.locator(f"a[href='/api/v1/studies/{study}/ratings.csv']").click()
     text = download.value.path().read_text()
     (line,) = [
         row

@@ -41,7 +41,11 @@ def scrolls_sideways_when_zoomed(page: Page) -> bool:
 # Layout depends on the size and the direction, contrast on the scheme: these three show all of them.
 @pytest.mark.parametrize(
     ("size", "scheme", "language"),
-    [("phone", "light", "en-GB"), ("desk", "dark", "en-GB"), ("phone", "dark", "ar")],
+    [
+        ("phone", "light", "en-GB"),
+        pytest.param("desk", "dark", "en-GB", marks=pytest.mark.slow),
+        pytest.param("phone", "dark", "ar", marks=pytest.mark.slow),
+    ],
 )
 def test_every_page(site: Site, browser: Browser, size: str, scheme: str, language: str) -> None:
     found = {}
