@@ -8,13 +8,15 @@ the signed-in page.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from playwright.sync_api import Browser, Page
 
 from tests.journeys.conftest import Site, new_link
 from tests.journeys.test_main_job import console_errors, sign_in
 
+WALKS = count()
 SIZES = {"phone": {"width": 360, "height": 640}, "desk": {"width": 1280, "height": 800}}
 # A page about a wrong address, a slip or something that is over is answered like this, and the browser's
 # console says so.
@@ -282,8 +284,9 @@ def after_a_session(page: Page, site: Site) -> Iterator[str]:
     page.wait_for_selector("main .notice-error")
     yield "session-log-slip"
     page.goto(f"{site.base_url}/therapies/{therapy}/sessions/today/")
-    # Every walk of the same hour has a time of its own.
-    page.locator("[name=held_at]").fill(f"{datetime.now(UTC):%Y-%m-%dT%H:%M}")
+    # Walks that follow each other quickly have times of their own.
+    held_at = datetime.now(UTC) - next(WALKS) * timedelta(minutes=90)
+    page.locator("[name=held_at]").fill(f"{held_at:%Y-%m-%dT%H:%M}")
     page.locator("main form button.button-primary").click()
     page.wait_for_selector("main .notice-ok")
     yield "session-entered"
@@ -311,7 +314,7 @@ def after_a_session(page: Page, site: Site) -> Iterator[str]:
 
 
 def _newest_session(site: Site, therapy: str) -> str:
-    log = "SELECT id::text FROM surveys_session WHERE therapy_id = %s ORDER BY held_at DESC LIMIT 1"
+    log = "SELECT id::text FROM surveys_session WHERE therapy_id = %s ORDER BY id DESC LIMIT 1"
     return str(site.sql(log, therapy)[0][0])
 
 
