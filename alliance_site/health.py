@@ -6,9 +6,8 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 
-from surveys.models import Heartbeat
+from surveys.jobs import worker_silence
 
 SILENCE = timedelta(seconds=30)
 
@@ -34,8 +33,7 @@ def _broker() -> str:
 
 
 def _worker() -> str:
-    seen = Heartbeat.objects.filter(part="worker").first()
-    if seen is None or timezone.now() - seen.at > SILENCE:
+    if worker_silence(SILENCE) is not None:
         return "No worker has been at work for half a minute; answers are stored, models wait."
     return ""
 

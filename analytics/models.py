@@ -26,7 +26,8 @@ class RatingChange(models.Model):
 
 class TherapySums(models.Model):
     """All that the models need of one therapy's ratings by one rater on one scale: number, means, and
-    corrected sums of squares and products of time and rating y. Made by `analytics.services.sums`."""
+    corrected sums of squares and products of time and rating y, for each coding of time
+    (`analytics.dataset.CODINGS`). Made by `analytics.services.sums`."""
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, db_index=False, related_name="+")
     perspective = models.CharField(max_length=12, choices=Rater, help_text="Whose ratings are summed")
@@ -40,16 +41,23 @@ class TherapySums(models.Model):
     css_time = models.FloatField(help_text="Sum of (time - mean_time)^2")
     csp = models.FloatField(help_text="Sum of (time - mean_time) (y - mean_y)")
     css_y = models.FloatField(help_text="Sum of (y - mean_y)^2")
+    mean_log = models.FloatField(help_text="As mean_time, of the logarithm of the session")
+    css_log = models.FloatField(help_text="As css_time, of the logarithm of the session")
+    csp_log = models.FloatField(help_text="As csp, of the logarithm of the session")
 
     class Meta:
         verbose_name_plural = "therapy sums"
         constraints = [
             models.UniqueConstraint(
-                fields=["study", "perspective", "instrument", "scale", "therapy"], name="therapy_sums_once"
+                fields=["study", "perspective", "instrument", "scale", "therapy"],
+                # How many ratings a study has is asked by every page of a therapy.
+                include=["n"],
+                name="therapy_sums_once",
             ),
             models.CheckConstraint(condition=Q(n__gte=1), name="therapy_sums_of_a_rating"),
             models.CheckConstraint(
-                condition=Q(css_time__gte=0, css_y__gte=0), name="therapy_sums_of_squares_are_not_negative"
+                condition=Q(css_time__gte=0, css_log__gte=0, css_y__gte=0),
+                name="therapy_sums_of_squares_are_not_negative",
             ),
         ]
 
@@ -58,7 +66,7 @@ class TherapySums(models.Model):
 
 
 class GrowthFit(models.Model):
-    """One growth model of one study, for the ratings by one rater on one scale."""
+    """One growth model of one study, for the ratings by one rater on one scale, in one coding of time."""
 
     class Status(models.TextChoices):
         OK = "ok", "Fitted"
@@ -73,6 +81,7 @@ class GrowthFit(models.Model):
     perspective = models.CharField(max_length=12, choices=Rater, help_text="Whose ratings are modelled")
     instrument = models.CharField(max_length=40)
     scale = models.CharField(max_length=40)
+    coding = models.CharField(max_length=12, default="linear", help_text="How the model counts time")
     status = models.CharField(max_length=20, choices=Status)
     message = models.CharField(max_length=500, blank=True)
     spec = models.JSONField()
@@ -97,7 +106,8 @@ class GrowthFit(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["study", "perspective", "instrument", "scale", "-fitted_at"], name="growth_fit_latest"
+                fields=["study", "perspective", "instrument", "coding", "scale", "-fitted_at"],
+                name="growth_fit_latest",
             )
         ]
 

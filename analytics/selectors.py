@@ -1,27 +1,32 @@
 """Questions over fits and ratings: the latest fit, and everything that one therapy's page shows."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from django.db.models import Count, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from analytics.dataset import time_of
+from analytics.dataset import LINEAR, TimeCoding
 from analytics.growth import FitResult, expected_course
 from analytics.growth.results import FITTED
-from analytics.models import GrowthFit
+from analytics.models import GrowthFit, RatingChange, TherapySums
 from surveys import jobs
 from surveys.access import Actor, visible_scores
-from surveys.models import Job, Therapy
-from surveys.selectors import OUTCOME_SCALE, SessionPlan, n_study_ratings, session_plan, therapy_forms
+from surveys.jobs import Silence
+from surveys.models import Instrument, Job, Therapy
+from surveys.selectors import OUTCOME_SCALE, SessionPlan, session_plan, study_ratings, therapy_forms
 
 # With fewer, the band of 80 % holds only two of three ratings in simulations, and a course made of few
 # people would say something about each of them.
 MIN_THERAPISTS, MIN_THERAPIES = 8, 24
 BAND = 0.80
+# A worker is heard every few seconds, in a long refit only before and after it.
+SILENCE = timedelta(seconds=55)
 
 # The engine's own words name values and variables; a therapist's page says what a refused fit means.
 REASONS = {
@@ -56,6 +61,7 @@ class ExpectedPoint:
 class FitSummary:
     id: UUID
     status: str
+    read_at: datetime
     fitted_at: datetime
     n_newer: int
     n_therapists: int
@@ -65,27 +71,47 @@ class FitSummary:
 
 @dataclass(frozen=True)
 class AllianceForm:
-    """The alliance form that the study asks one rater for, with the range of its answers."""
+    """The alliance form that the study asks one rater for, with the range of its answers and the titles of
+    its scales by code, the total first."""
 
     code: str
     minimum: int
     maximum: int
+    scales: Mapping[str, str]
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> "AllianceForm":
+        form = instrument.form
+        titles = {scale.code: scale.title for scale in form.scales}
+        scales = {OUTCOME_SCALE: titles[OUTCOME_SCALE], **titles}
+        return cls(instrument.code, form.minimum, form.maximum, scales)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the models of one scale say of a therapy: `fit` is the last good one, `problem` says why there is
+    none or why a newer attempt failed, `expected` is empty where no number is better than a false one."""
+
+    expected: tuple[ExpectedPoint, ...] = ()
+    fit: FitSummary | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """One therapy as its therapist may see it. `fit` is the last good model, `problem` says why there is none
-    or why a newer attempt failed, `expected` is empty where no number is better than a false one."""
+    """One therapy as its therapist may see it: every scale of the form of the chosen perspective, and which
+    of them is looked at."""
 
     therapy: Therapy
     perspective: str
+    scale: str
+    coding: TimeCoding
     forms: Mapping[str, AllianceForm]
     plan: SessionPlan
     ratings: tuple[RatingPoint, ...]
-    expected: tuple[ExpectedPoint, ...]
-    fit: FitSummary | None
-    problem: str
+    outlooks: Mapping[str, Outlook]
     refit_failed_at: datetime | None = None
+    silence: Silence | None = None
 
     @property
     def form(self) -> AllianceForm | None:
@@ -93,59 +119,97 @@ class Trend:
         return self.forms.get(self.perspective)
 
     @property
+    def outlook(self) -> Outlook:
+        return self.outlooks.get(self.scale, Outlook())
+
+    @property
+    def expected(self) -> tuple[ExpectedPoint, ...]:
+        return self.outlook.expected
+
+    @property
+    def fit(self) -> FitSummary | None:
+        return self.outlook.fit
+
+    @property
+    def problem(self) -> str:
+        return self.outlook.problem
+
+    @property
     def has_one_scale(self) -> bool:
         """Whether both raters answer on the same range, so that one axis can carry both."""
         return len({(form.minimum, form.maximum) for form in self.forms.values()}) <= 1
 
-    def of(self, perspective: str) -> tuple[RatingPoint, ...]:
-        """The alliance ratings of one rater on the study's form; ratings on another form are no part of
-        the same line."""
+    def of(self, perspective: str, scale: str = "") -> tuple[RatingPoint, ...]:
+        """The ratings of one rater on the study's form, on the scale that is looked at unless another is
+        named; ratings on another form are no part of the same line."""
         form = self.forms.get(perspective)
+        wanted = form and (perspective, form.code, scale or self.scale)
         return tuple(
-            point
-            for point in self.ratings
-            if form
-            and (point.perspective, point.instrument, point.scale) == (perspective, form.code, OUTCOME_SCALE)
+            point for point in self.ratings if (point.perspective, point.instrument, point.scale) == wanted
         )
 
 
 def latest_fits(
-    study_id: UUID, perspective: str, instrument: str
-) -> tuple[GrowthFit | None, GrowthFit | None]:
-    """The last fit with numbers, and the last attempt."""
+    study_id: UUID, perspective: str, instrument: str, coding: TimeCoding
+) -> dict[str, tuple[GrowthFit | None, GrowthFit]]:
+    """By scale: the last fit with numbers, and the last attempt."""
     fits = GrowthFit.objects.filter(
-        study=study_id, perspective=perspective, instrument=instrument, scale=OUTCOME_SCALE
-    ).order_by("-fitted_at")
-    return fits.filter(status__in=FITTED).first(), fits.first()
-
-
-def therapy_trend(user: Actor, therapy: Therapy, perspective: str) -> Trend:
-    """Ratings that the user may see, and the course that the model of this perspective expects.
-
-    The expected course is conditioned on visible ratings alone: a hidden one must not show in the band.
-    """
-    instruments = therapy_forms(therapy)
-    forms = {
-        rater: AllianceForm(instrument.code, instrument.form.minimum, instrument.form.maximum)
-        for rater, instrument in instruments.items()
-    }
-    trend = Trend(
-        therapy, perspective, forms, SessionPlan.empty(), _ratings(user, therapy, forms), (), None, ""
+        study=study_id, perspective=perspective, instrument=instrument, coding=coding.code
     )
+    latest = fits.order_by("scale", "-fitted_at").distinct("scale")
+    good = {fit.scale: fit for fit in latest.filter(status__in=FITTED)}
+    return {fit.scale: (good.get(fit.scale), fit) for fit in latest}
+
+
+def therapy_trend(
+    user: Actor, therapy: Therapy, perspective: str, scale: str = OUTCOME_SCALE, coding: TimeCoding = LINEAR
+) -> Trend:
+    """Ratings that the user may see, and the courses that the models of this perspective expect.
+
+    An expected course is conditioned on visible ratings alone: a hidden one must not show in the band.
+    """
+    forms = {rater: AllianceForm.of(instrument) for rater, instrument in therapy_forms(therapy).items()}
+    ratings = _ratings(user, therapy, forms)
+    trend = Trend(therapy, perspective, scale, coding, forms, SessionPlan.empty(), ratings, {})
     form = trend.form
     if form is None:
         return trend
-    trend = replace(trend, plan=session_plan(therapy, perspective, form.code))
-    good, latest = latest_fits(therapy.study_id, perspective, form.code)
-    trend = replace(trend, refit_failed_at=_refit_failed_at(therapy))
-    problem = str(REASONS[latest.status]) if latest is not None and latest.status not in FITTED else ""
+    trend = replace(
+        trend,
+        plan=session_plan(therapy, perspective, form.code),
+        refit_failed_at=_refit_failed_at(therapy),
+        silence=jobs.worker_silence(SILENCE),
+    )
+    fits = latest_fits(therapy.study_id, perspective, form.code, coding)
+    n_now = n_ratings_now(therapy.study_id, perspective, form)
+    outlooks = {
+        code: _outlook(*fits[code], n_now.get(code, 0), trend, code) for code in form.scales if code in fits
+    }
+    return replace(trend, outlooks=outlooks)
+
+
+def _outlook(good: GrowthFit | None, latest: GrowthFit, n_now: int, trend: Trend, scale: str) -> Outlook:
+    problem = str(REASONS[latest.status]) if latest.status not in FITTED else ""
     if good is None:
-        return replace(trend, problem=problem)
+        return Outlook(problem=problem)
     if good.n_therapists < MIN_THERAPISTS or good.n_therapies < MIN_THERAPIES:
         too_few = _("it needs ratings of at least %(therapies)d therapies by %(therapists)d therapists.")
-        return replace(trend, problem=too_few % {"therapies": MIN_THERAPIES, "therapists": MIN_THERAPISTS})
-    expected = _expected(good, trend.plan, trend.of(perspective), form)
-    return replace(trend, expected=expected, fit=_summary(good), problem=problem)
+        return Outlook(problem=too_few % {"therapies": MIN_THERAPIES, "therapists": MIN_THERAPISTS})
+    return Outlook(_expected(good, trend, scale), _summary(good, n_now), problem)
+
+
+def n_ratings_now(study_id: UUID, perspective: str, form: AllianceForm) -> Mapping[str, int]:
+    """By scale: how many ratings the study has by one rater on one form. Of therapies whose ratings changed
+    since their sums were made the ratings are counted, of all others the sums know how many there are."""
+    changed = set(RatingChange.objects.filter(study=study_id).values_list("therapy", flat=True))
+    sums = TherapySums.objects.filter(study=study_id, perspective=perspective, instrument=form.code)
+    counts = Counter(dict(sums.values_list("scale").annotate(Sum("n"))))
+    if changed:
+        before = sums.filter(therapy__in=changed).values_list("scale").annotate(Sum("n"))
+        counts.subtract(dict(before))
+        rows = study_ratings(study_id, form.scales).filter(perspective=perspective, instrument=form.code)
+        counts.update(dict(rows.filter(therapy__in=changed).values_list("scale").annotate(Count("pk"))))
+    return counts
 
 
 def _refit_failed_at(therapy: Therapy) -> datetime | None:
@@ -173,31 +237,31 @@ def _ratings(user: Actor, therapy: Therapy, forms: Mapping[str, AllianceForm]) -
     return tuple(RatingPoint(*row[:5], timezone.localdate(row[5])) for row in rows)  # type: ignore[arg-type]
 
 
-def _expected(
-    fit: GrowthFit, plan: SessionPlan, observed: Sequence[RatingPoint], form: AllianceForm
-) -> tuple[ExpectedPoint, ...]:
+def _expected(fit: GrowthFit, trend: Trend, scale: str) -> tuple[ExpectedPoint, ...]:
     """The course, cut to the range of the form: no rating can lie beyond it."""
     assert fit.result is not None, "a good fit has a result"
-    sessions = range(plan.first, plan.horizon + 1)
+    assert trend.form is not None, "a fit is of a form"
+    at, observed = trend.coding.at, trend.of(trend.perspective, scale)
+    sessions = range(trend.plan.first, trend.plan.horizon + 1)
     course = expected_course(
         FitResult.from_dict(fit.result),
-        [time_of(session) for session in sessions],
-        [time_of(point.session) for point in observed],
+        [at(session) for session in sessions],
+        [at(point.session) for point in observed],
         [point.value for point in observed],
         level=BAND,
     )
     columns = (
-        column.clip(form.minimum, form.maximum).tolist()
+        column.clip(trend.form.minimum, trend.form.maximum).tolist()
         for column in (course.mean, course.lower, course.upper)
     )
     return tuple(ExpectedPoint(*row) for row in zip(sessions, *columns, strict=True))
 
 
-def _summary(fit: GrowthFit) -> FitSummary:
-    n_now = n_study_ratings(fit.study_id, fit.perspective, fit.instrument, OUTCOME_SCALE)
+def _summary(fit: GrowthFit, n_now: int) -> FitSummary:
     return FitSummary(
         id=fit.pk,
         status=fit.status,
+        read_at=fit.read_at,
         fitted_at=fit.fitted_at,
         # Counted, not compared by time: a form that was sent earlier may be stored later.
         n_newer=max(0, n_now - fit.n_ratings),

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from django.db import connection, transaction
+from django.utils import timezone
 
-from surveys.models import Job
+from surveys.models import Heartbeat, Job
 
 log = logging.getLogger(__name__)
 
@@ -216,3 +217,18 @@ def beat(part: str) -> None:
             " ON CONFLICT (part) DO UPDATE SET at = excluded.at",
             [part],
         )
+
+
+@dataclass(frozen=True)
+class Silence:
+    """No worker is at work, and what waits is not done; `since` is None where none was ever heard."""
+
+    since: datetime | None
+
+
+def worker_silence(longer_than: timedelta) -> Silence | None:
+    """None while a worker was heard within this time."""
+    seen = Heartbeat.objects.filter(part="worker").first()
+    if seen is None:
+        return Silence(None)
+    return Silence(seen.at) if timezone.now() - seen.at > longer_than else None

@@ -1,9 +1,9 @@
 """Questions over rows: to-do list, caseload, and the long rows that analytics reads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
 from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
@@ -167,11 +167,20 @@ def _current_outcome_lines(study: Study) -> QuerySet[PlanLine]:
     return _outcome_lines([study.current] if study.current else [])
 
 
-def outcome_forms(study: Study) -> list[tuple[str, str]]:
-    """Rater and instrument code of each alliance form that the study asks or once asked for; one model is
-    fitted for each."""
-    lines = _outcome_lines(active_versions(study))
-    return sorted({(line.instrument.rater, line.instrument.code) for line in lines})
+class OutcomeForm(NamedTuple):
+    """An alliance form that a study asks or once asked for; models are fitted for each of its scales."""
+
+    rater: str
+    code: str
+    scales: tuple[str, ...]
+
+
+def outcome_forms(study: Study) -> list[OutcomeForm]:
+    forms: dict[tuple[str, str], dict[str, None]] = {}
+    for line in _outcome_lines(active_versions(study)):
+        scales = forms.setdefault((line.instrument.rater, line.instrument.code), {OUTCOME_SCALE: None})
+        scales.update(dict.fromkeys(scale.code for scale in line.instrument.form.scales))
+    return [OutcomeForm(*key, tuple(forms[key])) for key in sorted(forms)]
 
 
 def therapy_forms(therapy: Therapy) -> dict[str, Instrument]:
@@ -193,12 +202,12 @@ class RatingRow(TypedDict):
     value: float
 
 
-def study_ratings(study_id: UUID, scale: str) -> QuerySet[Any, RatingRow]:
-    """Every scored rating of a study on one scale: what the models are made of, in no order."""
+def study_ratings(study_id: UUID, scales: Collection[str]) -> QuerySet[Any, RatingRow]:
+    """Every scored rating of a study on these scales: what the models are made of, in no order."""
     session = "response__assignment__session"
     return Score.objects.filter(
         response__assignment__study=study_id,
-        scale=scale,
+        scale__in=scales,
         mean__isnull=False,
         **{f"{session}__number__isnull": False, f"{session}__therapy__excluded_at": None},
     ).values(
@@ -210,11 +219,6 @@ def study_ratings(study_id: UUID, scale: str) -> QuerySet[Any, RatingRow]:
         session=F(f"{session}__number"),
         value=F("mean"),
     )
-
-
-def n_study_ratings(study_id: UUID, rater: str, instrument_code: str, scale: str) -> int:
-    """How many ratings by one rater with one instrument there are now."""
-    return study_ratings(study_id, scale).filter(perspective=rater, instrument=instrument_code).count()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from analytics.dataset import ORIGIN, UNIT
 from analytics.models import RatingChange, TherapySums
 from surveys import audit, jobs
 from surveys.models import Job, Study
-from surveys.selectors import OUTCOME_SCALE, RatingRow, study_ratings
+from surveys.selectors import OUTCOME_SCALE, RatingRow, outcome_forms, study_ratings
 
 log = logging.getLogger(__name__)
 
@@ -31,47 +31,70 @@ log = logging.getLogger(__name__)
 RELATIVE, ABSOLUTE = 1e-9, 1e-10
 
 # The order of the terms makes the sums a function of the ratings to the last digit: made again, they are the
-# same, and so is their fingerprint.
+# same, and so is their fingerprint. The logarithm grows with the session, so that one order serves both.
 MAKE = """
     SELECT perspective, instrument, scale, therapy AS therapy_id, therapist AS therapist_id, count(*) AS n,
            regr_avgx(value, time ORDER BY time, value) AS mean_time,
            regr_avgy(value, time ORDER BY time, value) AS mean_y,
            regr_sxx(value, time ORDER BY time, value) AS css_time,
            regr_sxy(value, time ORDER BY time, value) AS csp,
-           regr_syy(value, time ORDER BY time, value) AS css_y
-    FROM (SELECT *, (session::float8 - {origin}) / {unit} AS time FROM ({ratings}) rating) rating
+           regr_syy(value, time ORDER BY time, value) AS css_y,
+           regr_avgx(value, log ORDER BY time, value) AS mean_log,
+           regr_sxx(value, log ORDER BY time, value) AS css_log,
+           regr_sxy(value, log ORDER BY time, value) AS csp_log
+    FROM (SELECT *, (session::float8 - {origin}) / {unit} AS time, ln(session::float8 / {origin}) AS log
+          FROM ({ratings}) rating) rating
     GROUP BY perspective, instrument, scale, therapy, therapist
 """
+KEY = "perspective, instrument, scale, therapy_id"
+# As `MAKE` gives them.
+VALUES = (
+    *("therapist_id", "n", "mean_time", "mean_y", "css_time", "csp", "css_y"),
+    *("mean_log", "css_log", "csp_log"),
+)
+NAMES = {
+    "key": KEY,
+    "values": ", ".join(VALUES),
+    **{table: ", ".join(f"{table}.{name}" for name in VALUES) for table in ("made", "stored")},
+}
 STORE = """
-    INSERT INTO analytics_therapysums (study_id, perspective, instrument, scale, therapy_id,
-                                       therapist_id, n, mean_time, mean_y, css_time, csp, css_y)
-    SELECT %s, made.* FROM ({made}) made
+    INSERT INTO analytics_therapysums (study_id, {key}, {values})
+    SELECT %s, {key}, {values} FROM ({query}) made
 """
 COMPARE = """
-    SELECT therapy_id, made.therapist_id, made.n, made.mean_time, made.mean_y, made.css_time, made.csp,
-           made.css_y, stored.therapist_id, stored.n, stored.mean_time, stored.mean_y, stored.css_time,
-           stored.csp, stored.css_y
-    FROM ({made}) made
-    FULL JOIN (SELECT * FROM analytics_therapysums WHERE study_id = %s) stored
-        USING (perspective, instrument, scale, therapy_id)
-    WHERE (made.therapist_id, made.n, made.mean_time, made.mean_y, made.css_time, made.csp, made.css_y)
-          IS DISTINCT FROM (stored.therapist_id, stored.n, stored.mean_time, stored.mean_y, stored.css_time,
-                            stored.csp, stored.css_y)
+    SELECT therapy_id, {made}, {stored}
+    FROM ({query}) made
+    FULL JOIN (SELECT * FROM analytics_therapysums WHERE study_id = %s) stored USING ({key})
+    WHERE ({made}) IS DISTINCT FROM ({stored})
       AND therapy_id NOT IN (SELECT therapy_id FROM analytics_ratingchange WHERE study_id = %s)
 """
+# Therapies whose sums are made in one transaction: what is made stays when a task is stopped.
+BATCH = 5_000
 
 
 def sums_refresh(study_id: UUID) -> int:
     """Makes the sums of the therapies whose ratings changed again; of how many."""
-    with transaction.atomic():
-        _lock(study_id)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "DELETE FROM analytics_ratingchange WHERE study_id = %s RETURNING therapy_id", [study_id]
-            )
-            changed = {therapy for (therapy,) in cursor.fetchall()}
-        if changed:
-            _replace(study_id, changed)
+    n = 0
+    while changed := _refresh_some(study_id):
+        n += changed
+    return n
+
+
+@transaction.atomic
+def _refresh_some(study_id: UUID) -> int:
+    _lock(study_id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM analytics_ratingchange WHERE study_id = %s AND therapy_id IN (
+                SELECT DISTINCT therapy_id FROM analytics_ratingchange WHERE study_id = %s LIMIT %s)
+            RETURNING therapy_id
+            """,
+            [study_id, study_id, BATCH],
+        )
+        changed = {therapy for (therapy,) in cursor.fetchall()}
+    if changed:
+        _replace(study_id, changed)
     return len(changed)
 
 
@@ -113,18 +136,20 @@ def _lock(study_id: UUID) -> None:
 def _replace(study_id: UUID, therapies: Collection[UUID]) -> None:
     """A therapy without ratings has no sums afterwards."""
     TherapySums.objects.filter(study=study_id, therapy__in=therapies).delete()
-    made, parameters = _make(study_ratings(study_id, OUTCOME_SCALE).filter(therapy__in=therapies))
+    query, parameters = _make(_ratings(study_id).filter(therapy__in=therapies))
     with connection.cursor() as cursor:
-        cursor.execute(STORE.format(made=made), [study_id, *parameters])
+        cursor.execute(STORE.format(query=query, **NAMES), [study_id, *parameters])
 
 
 def _wrong_therapies(study_id: UUID) -> list[UUID]:
     """Therapies whose sums are not those of their ratings, but for those whose change is marked."""
-    made, parameters = _make(study_ratings(study_id, OUTCOME_SCALE))
+    query, parameters = _make(_ratings(study_id))
     with connection.cursor() as cursor:
-        cursor.execute(COMPARE.format(made=made), [*parameters, study_id, study_id])
+        cursor.execute(COMPARE.format(query=query, **NAMES), [*parameters, study_id, study_id])
         rows = cursor.fetchall()
-    return sorted({therapy for therapy, *sums in rows if not _agree(sums[:7], sums[7:])})
+    return sorted(
+        {therapy for therapy, *sums in rows if not _agree(sums[: len(VALUES)], sums[len(VALUES) :])}
+    )
 
 
 def _agree(made: list[Any], stored: list[Any]) -> bool:
@@ -133,6 +158,11 @@ def _agree(made: list[Any], stored: list[Any]) -> bool:
         math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
         for a, b in zip(made[2:], stored[2:], strict=True)
     )
+
+
+def _ratings(study_id: UUID) -> QuerySet[Any, RatingRow]:
+    forms = outcome_forms(Study.objects.get(pk=study_id))
+    return study_ratings(study_id, {OUTCOME_SCALE, *(scale for form in forms for scale in form.scales)})
 
 
 def _make(ratings: QuerySet[Any, RatingRow]) -> tuple[str, list[Any]]:

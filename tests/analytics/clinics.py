@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import numpy as np
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from analytics.models import GrowthFit
 from surveys.models import Assignment, Role, Study, Therapy, User
 from surveys.services.entry import FilledForm, responses_enter
 from surveys.services.responses import Paradata
@@ -46,6 +48,12 @@ def rate(therapy: Therapy, value: int = 6) -> None:
     (session,) = sessions_close(therapy=therapy, entries=[Entry(at, "held")]).sessions
     form = next(row for row in _forms(therapy) if row.session == session and row.rater == "patient")
     responses_enter(study=therapy.study, forms=[_filled(form, dict.fromkeys(range(1, 13), value))])
+
+
+def fits(perspective: str, scale: str = "total", coding: str = "linear") -> QuerySet[GrowthFit]:
+    """The fits of one model, the latest first."""
+    rows = GrowthFit.objects.filter(perspective=perspective, scale=scale, coding=coding)
+    return rows.order_by("-fitted_at")
 
 
 def _forms(therapy: Therapy) -> list[Assignment]:

@@ -5,15 +5,15 @@ from django.urls import reverse
 from django.utils import timezone
 
 import analytics.tasks  # noqa: F401  registers the refit
-from analytics.dataset import growth_spec, time_of
+from analytics.dataset import LINEAR, growth_spec
 from analytics.growth import FitResult, LongData, fit
-from analytics.models import GrowthFit, RatingChange, TherapySums
+from analytics.models import RatingChange, TherapySums
 from analytics.services.sums import sums_refresh
 from surveys import jobs
 from surveys.models import Consent, ConsentText, Score, Study, StudyVersion, Therapy
 from surveys.selectors import study_counts, study_ratings, with_counts
 from tests import factories
-from tests.analytics.clinics import rated_clinic
+from tests.analytics.clinics import fits, rated_clinic
 from tests.analytics.test_downloads import download
 from tests.conftest import Cast, signed_in
 
@@ -34,19 +34,19 @@ def fit_without(study: Study, therapy: Therapy, perspective: str) -> FitResult:
     )
     names = ("therapist", "therapy", "time", "y")
     columns = dict(zip(names, map(list, zip(*table, strict=True)), strict=True))
-    columns["time"] = [time_of(number) for number in columns["time"]]
+    columns["time"] = [LINEAR.at(number) for number in columns["time"]]
     return fit(LongData.from_columns(columns, growth_spec()), growth_spec())
 
 
 def test_a_fit_after_exclusion_is_the_fit_without_the_therapy() -> None:
     study, _ = rated_clinic()
     jobs.run_due()
-    before = {row.perspective: row for row in GrowthFit.objects.all()}
+    before = {perspective: fits(perspective).get() for perspective in ("patient", "therapist")}
     gone = study.therapies.order_by("pk")[5]
     leave_out(gone)
     assert jobs.run_due() == 1
     for perspective in ("patient", "therapist"):
-        row = GrowthFit.objects.filter(perspective=perspective).latest("fitted_at")
+        row = fits(perspective).first()
         assert row.pk != before[perspective].pk
         assert (row.n_ratings, row.n_therapies) == (33, 11)
         found, expected = FitResult.from_dict(row.result), fit_without(study, gone, perspective)
@@ -60,18 +60,27 @@ def test_the_sums_of_a_therapy_go_with_the_exclusion_and_come_back_with_its_end(
     sums_refresh(study.pk)
     therapy = study.therapies.order_by("pk").first()
     rows = TherapySums.objects.filter(therapy=therapy)
-    kept = list(rows.order_by("perspective").values("perspective", "n", "mean_y", "css_y", "csp"))
+    kept = list(
+        rows.order_by("perspective", "scale").values("perspective", "scale", "n", "mean_y", "css_y", "csp")
+    )
     leave_out(therapy)
     assert not rows.exists()
     assert RatingChange.objects.filter(therapy=therapy).exists()
     sums_refresh(study.pk)
     assert not rows.exists()
-    assert {row["therapy"] for row in study_ratings(study.pk, "total")} == {
+    assert {row["therapy"] for row in study_ratings(study.pk, ["total"])} == {
         study.therapies.order_by("pk").last().pk
     }
     Therapy.objects.filter(pk=therapy.pk).update(excluded_at=None)
     sums_refresh(study.pk)
-    assert list(rows.order_by("perspective").values("perspective", "n", "mean_y", "css_y", "csp")) == kept
+    assert (
+        list(
+            rows.order_by("perspective", "scale").values(
+                "perspective", "scale", "n", "mean_y", "css_y", "csp"
+            )
+        )
+        == kept
+    )
 
 
 def test_a_therapy_that_is_left_out_is_in_no_download_and_no_count(cast: Cast) -> None:

@@ -15,44 +15,39 @@ from django.utils import timezone
 
 import analytics.tasks
 from alliance_site.celery import app
-from analytics.dataset import time_of
-from analytics.models import GrowthFit, RatingChange, TherapySums
+from analytics.models import RatingChange, TherapySums
 from analytics.services import sums
 from surveys import jobs
 from surveys.models import Assignment, AuditEvent, Job, Response, Score, Session, Study, Therapist, Therapy
 from surveys.selectors import study_ratings
 from surveys.services.sessions import session_close
 from tests import factories
-from tests.analytics.clinics import rate, rated_clinic
+from tests.analytics.clinics import fits, rate, rated_clinic
 
-Key = tuple[str, UUID]
-Sums = tuple[UUID, int, float, float, float, float, float]
+SCALES = ("total", "task", "bond", "goal")
+Key = tuple[str, UUID, str]
+Sums = tuple[UUID, int, float, float, float, float, float, float, float, float]
 
 
 def stored(study: Study) -> dict[Key, Sums]:
-    rows = TherapySums.objects.filter(study=study, instrument="wai-s", scale="total").values_list(
-        "perspective",
-        "therapy",
-        "therapist",
-        "n",
-        "mean_time",
-        "mean_y",
-        "css_time",
-        "csp",
-        "css_y",
+    rows = TherapySums.objects.filter(study=study, instrument="wai-s").values_list(
+        *("perspective", "therapy", "scale", "therapist", "n", "mean_time", "mean_y", "css_time", "csp"),
+        *("css_y", "mean_log", "css_log", "csp_log"),
     )
-    return {row[:2]: row[2:] for row in rows}
+    return {row[:3]: row[3:] for row in rows}
 
 
 def by_hand(study: Study) -> dict[Key, Sums]:
     ratings: dict[Key, list[dict]] = {}
-    for row in study_ratings(study.pk, "total"):
-        ratings.setdefault((row["perspective"], row["therapy"]), []).append(row)
+    for row in study_ratings(study.pk, SCALES):
+        ratings.setdefault((row["perspective"], row["therapy"], row["scale"]), []).append(row)
     found = {}
     for key, rows in ratings.items():
-        t, y = (np.array(x) for x in zip(*((time_of(r["session"]), r["value"]) for r in rows), strict=True))
-        dt, dy = t - t.mean(), y - y.mean()
-        found[key] = (rows[0]["therapist"], len(rows), t.mean(), y.mean(), dt @ dt, dt @ dy, dy @ dy)
+        session, y = (np.array([row[name] for row in rows], float) for name in ("session", "value"))
+        t, ln, dy = (session - 3) / 10, np.log(session) - np.log(3), y - y.mean()
+        dt, dl = t - t.mean(), ln - ln.mean()
+        straight = (t.mean(), y.mean(), dt @ dt, dt @ dy, dy @ dy)
+        found[key] = (rows[0]["therapist"], len(rows), *straight, ln.mean(), dl @ dl, dl @ dy)
     return found
 
 
@@ -107,7 +102,7 @@ def test_the_sums_of_the_database_are_those_of_numpy() -> None:
     for response in missing:
         response.delete()
     assert sums.sums_refresh(study.pk) == 12
-    assert len(stored(study)) == 24
+    assert len(stored(study)) == 24 * len(SCALES)
     assert {row[1] for row in stored(study).values()} == {2, 3}
     assert_sums_are_those_of_the_ratings(study)
 
@@ -209,7 +204,7 @@ def test_a_therapy_whose_ratings_are_all_gone_has_no_sums() -> None:
     for response in Response.objects.filter(assignment__session__therapy=therapy):
         response.delete()
     sums.sums_refresh(study.pk)
-    assert len(stored(study)) == 6
+    assert len(stored(study)) == 6 * len(SCALES)
     assert therapy.pk not in {key[1] for key in stored(study)}
 
 
@@ -243,13 +238,13 @@ def test_the_same_ratings_have_the_same_sums_to_the_last_digit_in_whatever_order
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"css_time": -1e-9}, {"css_y": -1e-9}])
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"css_time": -1e-9}, {"css_y": -1e-9}, {"css_log": -1e-9}])
 def test_sums_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     study, _ = rated_clinic(n_therapists=1, n_therapies=1, raters=("patient",))
     sums.sums_refresh(study.pk)
     with pytest.raises(IntegrityError), transaction.atomic():
         TherapySums.objects.update(**wrong)
-    row = TherapySums.objects.get()
+    row = TherapySums.objects.get(scale="total")
     row.pk = None
     with pytest.raises(IntegrityError), transaction.atomic():
         row.save(force_insert=True)
@@ -359,7 +354,7 @@ def lose_row(row: TherapySums) -> None:
 
 
 def add_row(row: TherapySums) -> None:
-    row.pk, row.scale = None, "bond"
+    row.pk, row.scale = None, "nothing"
     row.save(force_insert=True)
 
 
@@ -392,7 +387,7 @@ def test_the_nightly_check_repairs_wrong_sums_and_says_so(
     with caplog.at_level(logging.ERROR):
         check(study)
     assert_sums_are_those_of_the_ratings(study)
-    assert TherapySums.objects.filter(scale="bond").count() == 0
+    assert TherapySums.objects.filter(scale="nothing").count() == 0
     assert untouched <= set(TherapySums.objects.values_list("pk", flat=True)), "only the wrong ones are made"
     assert repairs() == [{"n_therapies": 1}]
     event = AuditEvent.objects.get(act="sums.repair")
@@ -425,7 +420,7 @@ def test_a_change_that_waits_for_its_refit_is_no_error_and_gets_one() -> None:
     assert repairs() == []
     jobs.run_due()
     assert Job.objects.get(kind="refit").state == "done"
-    assert GrowthFit.objects.get(perspective="patient").n_therapists == 3
+    assert fits("patient").get().n_therapists == 3
     assert_sums_are_those_of_the_ratings(study)
 
 
