@@ -74,9 +74,10 @@ BATCH = 5_000
 
 def sums_refresh(study_id: UUID) -> int:
     """Makes the sums of the therapies whose ratings changed again; of how many."""
-    n = 0
-    while changed := _refresh_some(study_id):
-        n += changed
+    n = last = _refresh_some(study_id)
+    while last == BATCH:
+        last = _refresh_some(study_id)
+        n += last
     return n
 
 

@@ -108,6 +108,14 @@ def test_the_sums_of_the_database_are_those_of_numpy() -> None:
 
 
 @pytest.mark.django_db
+def test_many_changed_therapies_are_summed_in_several_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, _ = rated_clinic(n_therapists=2, n_therapies=2)
+    monkeypatch.setattr(sums, "BATCH", 3)
+    assert sums.sums_refresh(study.pk) == 4
+    assert_sums_are_those_of_the_ratings(study)
+
+
+@pytest.mark.django_db
 def test_only_therapies_whose_ratings_changed_are_summed_again() -> None:
     study, user = rated_clinic(n_therapies=2)
     sums.sums_refresh(study.pk)
