@@ -13,12 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics.dataset import CODINGS, LINEAR
 from analytics.export.composites import composite_lines
 from analytics.export.long import csv_lines
 from analytics.selectors import therapy_trend
 from analytics.views.trend import PERSPECTIVES
 from surveys import audit
 from surveys.access import get_study_or_404, get_therapy_or_404, visible_studies, visible_therapies
+from surveys.selectors import OUTCOME_SCALE
 
 
 class TherapySerializer(serializers.Serializer):
@@ -80,17 +82,30 @@ class TherapyTrend(APIView):
                 enum=PERSPECTIVES,
                 default="patient",
                 description="Whose ratings the course is expected of",
-            )
+            ),
+            OpenApiParameter(
+                "scale", default=OUTCOME_SCALE, description="Of the form; the course is that of this scale"
+            ),
+            OpenApiParameter(
+                "time", enum=list(CODINGS), default=LINEAR.code, description="How the model counts time"
+            ),
         ],
     )
     @transaction.atomic
     def get(self, request: Request, therapy_id: UUID) -> Response:
-        perspective = request.query_params.get("perspective", "patient")
+        asked = request.query_params
+        perspective, time = asked.get("perspective", "patient"), asked.get("time", LINEAR.code)
         if perspective not in PERSPECTIVES:
             raise serializers.ValidationError({"perspective": ["Give patient or therapist."]})
+        if time not in CODINGS:
+            raise serializers.ValidationError({"time": [f"Give {' or '.join(CODINGS)}."]})
         therapy = get_therapy_or_404(request.user, therapy_id)
         audit.record("therapy.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
-        return Response(TrendSerializer(therapy_trend(request.user, therapy, perspective)).data)
+        scale = asked.get("scale", OUTCOME_SCALE)
+        trend = therapy_trend(request.user, therapy, perspective, scale, CODINGS[time])
+        if trend.form is not None and scale not in trend.form.scales:
+            raise serializers.ValidationError({"scale": [f"Give one of {', '.join(trend.form.scales)}."]})
+        return Response(TrendSerializer(trend).data)
 
 
 class StudySerializer(serializers.Serializer):

@@ -8,20 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from analytics.wording import ENGLISH, PATIENT, THERAPIST, Expected, Rating, Writing, mark_words
-
-# In the page the colours are those of the style sheet, so that light, dark and print follow it by
-# themselves. A picture made on the server has no style sheet.
-TOKENS = ("accent", "therapist", "muted", "line", "card")
-PAGE = {name: f"var(--{name})" for name in TOKENS} | {"ground": "transparent"}
-PICTURE = {
-    "ground": "#FFFFFF",
-    "accent": "#0B6E6E",
-    "therapist": "#A64B2A",
-    "muted": "#55626B",
-    "line": "#D9DEE0",
-    "card": "#FFFFFF",
-}
+from analytics.look import PAGE, marks
+from analytics.wording import (
+    ENGLISH,
+    PATIENT,
+    THERAPIST,
+    Expected,
+    Pause,
+    Rating,
+    Writing,
+    mark_words,
+    pause_words,
+)
 
 
 class Planned(Protocol):
@@ -29,6 +27,28 @@ class Planned(Protocol):
     def number(self) -> int: ...
     @property
     def state(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one picture and its table show: the ratings of one scale of a therapy, the course that is expected
+    of one rater's, the sessions at which that rater's form is asked for, and where the sessions paused."""
+
+    patient: Sequence[Rating]
+    therapist: Sequence[Rating]
+    expected: Sequence[Expected]
+    planned: Sequence[Planned]
+    perspective: str
+    minimum: int
+    maximum: int
+    horizon: int
+    pauses: Sequence[Pause] = ()
+    has_one_scale: bool = True
+    """Whether both raters answer on the same range; else the other rater stands in the table alone."""
+
+    def drawn(self, rater: str) -> Sequence[Rating]:
+        series = self.patient if rater == PATIENT else self.therapist
+        return series if self.has_one_scale or rater == self.perspective else ()
 
 
 @dataclass(frozen=True)
@@ -44,17 +64,12 @@ class Row:
     state: str
 
 
-def table(
-    patient: Sequence[Rating],
-    therapist: Sequence[Rating],
-    expected: Sequence[Expected],
-    planned: Sequence[Planned],
-) -> tuple[Row, ...]:
+def table(panel: Panel) -> tuple[Row, ...]:
     """A row for every session that was rated or asked about; the course in between is left to the picture."""
-    by_patient = {point.session: point.value for point in patient}
-    by_therapist = {point.session: point.value for point in therapist}
-    course = {point.session: point for point in expected}
-    states = {row.number: row.state for row in planned}
+    by_patient = {point.session: point.value for point in panel.patient}
+    by_therapist = {point.session: point.value for point in panel.therapist}
+    course = {point.session: point for point in panel.expected}
+    states = {row.number: row.state for row in panel.planned}
     rows = []
     for session in sorted({*by_patient, *by_therapist, *states}):
         point = course.get(session)
@@ -72,62 +87,52 @@ def table(
     return tuple(rows)
 
 
-def therapy_spec(
-    *,
-    patient: Sequence[Rating],
-    therapist: Sequence[Rating],
-    expected: Sequence[Expected],
-    planned: Sequence[Planned],
-    perspective: str,
-    minimum: int,
-    maximum: int,
-    horizon: int,
-    colours: dict[str, str] = PAGE,
-    writing: Writing = ENGLISH,
+def panel_spec(
+    panel: Panel, *, is_small: bool = False, colours: dict[str, str] = PAGE, writing: Writing = ENGLISH
 ) -> dict[str, Any]:
-    """The chart of one therapy: session number by item mean, the full scale of the form, never cut. Where
-    the page is read from right to left, so are the sessions."""
+    """The chart of one scale: session number by item mean, the full scale of the form, never cut. Where the
+    page is read from right to left, so are the sessions. A small one stands beside others and has no names
+    at its lines."""
     _ = writing.translate
-    look = _look(colours, perspective)
-    shown = {point.session for point in (patient if perspective == PATIENT else therapist)}
-    ends = [
-        (writing.in_picture(name), series[-1].value, f"{rater}-label")
-        for rater, name, series in ((PATIENT, _("patient"), patient), (THERAPIST, _("therapist"), therapist))
-        if series
+    look = marks(colours, panel.perspective)
+    lines = [
+        layer
+        for rater in (PATIENT, THERAPIST)
+        for layer in _rater_layers(
+            rater, panel.drawn(rater), panel.expected if rater == panel.perspective else (), look, writing
+        )
     ]
-    if expected:
-        ends.append((writing.in_picture(_("expected")), expected[-1].mean, "course-label"))
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": _("Alliance by session, with the course that is expected of the patient’s ratings.")
-        if perspective == PATIENT
+        if panel.perspective == PATIENT
         else _("Alliance by session, with the course that is expected of the therapist’s ratings."),
         "width": "container",
-        "height": 320,
+        "height": 150 if is_small else 320,
         "padding": {"left": 4, "top": 8, "right": 8, "bottom": 4},
         "autosize": {"type": "fit", "contains": "padding"},
         "layer": [
-            *_course_layers(expected, look),
-            *_rater_layers(PATIENT, patient, expected if perspective == PATIENT else (), look, writing),
-            *_rater_layers(THERAPIST, therapist, expected if perspective == THERAPIST else (), look, writing),
-            *_missing_layer(planned, shown, minimum, look, writing),
-            *_label_layers(ends, minimum, maximum, horizon, look, writing),
+            *_pause_layers(panel, look, writing, is_small),
+            *_course_layers(panel.expected, look),
+            *lines,
+            *_missing_layer(panel, look, writing),
+            *([] if is_small else _label_layers(panel, look, writing)),
         ],
-        "encoding": {"x": _x(planned, horizon, writing), "y": _y(minimum, maximum, writing)},
+        "encoding": {"x": _x(panel, writing, is_small), "y": _y(panel, writing, is_small)},
         "config": {"background": colours["ground"], "view": {"stroke": None}, "axis": look["axis"]},
     }
 
 
-def _x(planned: Sequence[Planned], horizon: int, writing: Writing) -> dict[str, Any]:
+def _x(panel: Panel, writing: Writing, is_small: bool) -> dict[str, Any]:
     _ = writing.translate
-    numbers = [row.number for row in planned]
-    ticks = numbers if len(numbers) <= 8 else list(range(5, horizon + 1, 5))
+    numbers = [row.number for row in panel.planned]
+    ticks = numbers if len(numbers) <= (4 if is_small else 8) else list(range(5, panel.horizon + 1, 5))
     return {
         "field": "session",
         "type": "quantitative",
-        "scale": {"domain": [0, max(horizon, 3) + 0.5], "nice": False, "reverse": writing.is_rtl},
+        "scale": {"domain": [0, _end(panel)], "nice": False, "reverse": writing.is_rtl},
         "axis": {
-            "title": writing.in_picture(_("Session")),
+            "title": None if is_small else writing.in_picture(_("Session")),
             "values": ticks,
             "format": "d",
             "grid": False,
@@ -136,15 +141,20 @@ def _x(planned: Sequence[Planned], horizon: int, writing: Writing) -> dict[str, 
     }
 
 
-def _y(minimum: int, maximum: int, writing: Writing) -> dict[str, Any]:
+def _end(panel: Panel) -> float:
+    return max(panel.horizon, 3) + 0.5
+
+
+def _y(panel: Panel, writing: Writing, is_small: bool) -> dict[str, Any]:
     _ = writing.translate
-    title = _("Item mean, %(minimum)d to %(maximum)d (stronger alliance ↑)")
+    ends = {"minimum": panel.minimum, "maximum": panel.maximum}
+    title = _("Item mean, %(minimum)d to %(maximum)d (stronger alliance ↑)") % ends
     return {
         "field": "value",
         "type": "quantitative",
-        "scale": {"domain": [minimum, maximum], "nice": False, "zero": False},
+        "scale": {"domain": [panel.minimum, panel.maximum], "nice": False, "zero": False},
         "axis": {
-            "title": writing.in_picture(title % {"minimum": minimum, "maximum": maximum}),
+            "title": None if is_small else writing.in_picture(title),
             "orient": "right" if writing.is_rtl else "left",
             # Above the scale and upright: on its side an arrow would point elsewhere.
             "titleAngle": 0,
@@ -152,62 +162,9 @@ def _y(minimum: int, maximum: int, writing: Writing) -> dict[str, Any]:
             "titleAnchor": "end",
             "titleX": 24 if writing.is_rtl else -24,
             "titleY": -12,
-            "values": list(range(minimum, maximum + 1)),
+            "values": list(range(panel.minimum, panel.maximum + 1, 2 if is_small else 1)),
             "domain": False,
             "ticks": False,
-        },
-    }
-
-
-def _look(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]]:
-    """How each kind of mark looks; shape and dash tell the raters apart without colour."""
-    accent, therapist, muted, card = (colours[name] for name in ("accent", "therapist", "muted", "card"))
-    font = {"fontSize": 13, "font": "system-ui, sans-serif"}
-    return {
-        "patient-line": {"stroke": accent, "strokeWidth": 2},
-        "patient-point": {"shape": "circle", "size": 70, "fill": accent, "stroke": card, "strokeWidth": 1},
-        "patient-label": {"fill": accent, **font},
-        "therapist-line": {"stroke": therapist, "strokeWidth": 2, "strokeDash": [5, 4]},
-        "therapist-point": {
-            "shape": "triangle-up",
-            "size": 80,
-            "fill": card,
-            "stroke": therapist,
-            "strokeWidth": 2,
-        },
-        "therapist-label": {"fill": therapist, **font},
-        "band": {"fill": accent if perspective == PATIENT else therapist, "fillOpacity": 0.14},
-        "lone-band": {"stroke": accent if perspective == PATIENT else therapist, "strokeOpacity": 0.3},
-        "course-line": {"stroke": muted, "strokeWidth": 1},
-        "course-label": {"fill": muted, **font},
-        "missing": {
-            "shape": "cross",
-            "size": 40,
-            "fill": card,
-            "stroke": muted,
-            "strokeWidth": 1.5,
-            "yOffset": 9,
-        },
-        "hidden": {
-            "shape": "circle",
-            "size": 40,
-            "fill": card,
-            "stroke": muted,
-            "strokeWidth": 1.5,
-            "yOffset": 9,
-        },
-        "axis": {
-            "labelColor": muted,
-            "titleColor": muted,
-            "gridColor": colours["line"],
-            "domainColor": colours["line"],
-            "tickColor": muted,
-            "labelFontSize": 13,
-            "titleFontSize": 13,
-            "labelFont": font["font"],
-            "titleFont": font["font"],
-            "titleFontWeight": "normal",
-            "titlePadding": 10,
         },
     }
 
@@ -287,15 +244,39 @@ def _points(name: str, rows: list[dict[str, Any]], look: dict[str, Any]) -> dict
     }
 
 
-def _missing_layer(
-    planned: Sequence[Planned],
-    shown: set[int],
-    minimum: int,
-    look: dict[str, dict[str, Any]],
-    writing: Writing,
+def _pause_layers(
+    panel: Panel, look: dict[str, dict[str, Any]], writing: Writing, is_small: bool
 ) -> list[dict[str, Any]]:
+    """Hairlines where the sessions paused or the therapist changed, each with a word at its top."""
+    places = [(pause.after + 0.5, pause_words(pause, writing)) for pause in panel.pauses]
+    if not places:
+        return []
+    words = {"field": "words", "type": "nominal"}
+    line = {
+        "name": "pauses",
+        "data": {"values": [{"session": at, "words": told} for at, told in places]},
+        "mark": {"type": "rule", **look["pause"]},
+        "encoding": {"y": {"value": 0}, "y2": {"value": "height"}, "description": words, "tooltip": words},
+    }
+    text = {
+        "data": {"values": [{"session": at, "words": writing.in_picture(told)} for at, told in places]},
+        "mark": {
+            "type": "text",
+            "aria": False,
+            "baseline": "bottom",
+            "align": "right" if writing.is_rtl else "left",
+            "dx": -4 if writing.is_rtl else 4,
+            **look["pause-label"],
+        },
+        "encoding": {"y": {"value": 10}, "text": words},
+    }
+    return [line] if is_small else [line, text]
+
+
+def _missing_layer(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing) -> list[dict[str, Any]]:
     """Marks under the axis: a cross for a form that did not come, a ring for one that is not shown."""
     _ = writing.translate
+    shown = {point.session for point in panel.drawn(panel.perspective)}
     reasons = {
         "missing": _("Session %(session)d: no form came in"),
         "declined": _("Session %(session)d: the form was left empty"),
@@ -304,8 +285,12 @@ def _missing_layer(
     layers = []
     for name, words in (("missing", reasons), ("hidden", unseen)):
         rows = [
-            {"session": row.number, "value": minimum, "words": words[row.state] % {"session": row.number}}
-            for row in planned
+            {
+                "session": row.number,
+                "value": panel.minimum,
+                "words": words[row.state] % {"session": row.number},
+            }
+            for row in panel.planned
             if row.state in words and row.number not in shown
         ]
         if rows:
@@ -313,23 +298,23 @@ def _missing_layer(
     return layers
 
 
-def _label_layers(
-    ends: list[tuple[str, float, str]],
-    minimum: int,
-    maximum: int,
-    horizon: int,
-    look: dict[str, dict[str, Any]],
-    writing: Writing,
-) -> list[dict[str, Any]]:
+def _label_layers(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing) -> list[dict[str, Any]]:
     """Names beside the ends of the lines instead of a legend, pushed apart where they would overlap."""
-    gap = (maximum - minimum) / 16
+    _ = writing.translate
+    names = ((PATIENT, _("patient")), (THERAPIST, _("therapist")))
+    ends = [
+        (name, panel.drawn(rater)[-1].value, f"{rater}-label") for rater, name in names if panel.drawn(rater)
+    ]
+    if panel.expected:
+        ends.append((_("expected"), panel.expected[-1].mean, "course-label"))
+    gap = (panel.maximum - panel.minimum) / 16
     layers: list[dict[str, Any]] = []
-    floor = float(minimum)
+    floor = float(panel.minimum)
     for words, value, style in sorted(ends, key=lambda end: end[1]):
         at = max(value, floor)
         floor = at + gap
-        row = {"session": max(horizon, 3) + 0.5, "value": at}
+        row = {"session": _end(panel), "value": at}
         away = {"align": "right", "dx": -8} if writing.is_rtl else {"align": "left", "dx": 8}
-        mark = {"type": "text", "text": words, "aria": False, **away, **look[style]}
+        mark = {"type": "text", "text": writing.in_picture(words), "aria": False, **away, **look[style]}
         layers.append({"data": {"values": [row]}, "mark": mark})
     return layers

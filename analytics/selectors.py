@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from django.db.models import Count, Sum
@@ -15,11 +16,13 @@ from analytics.dataset import LINEAR, TimeCoding
 from analytics.growth import FitResult, expected_course
 from analytics.growth.results import FITTED
 from analytics.models import GrowthFit, RatingChange, TherapySums
+from analytics.wording import Pause
 from surveys import jobs
 from surveys.access import Actor, visible_scores
 from surveys.jobs import Silence
 from surveys.models import Instrument, Job, Therapy
-from surveys.selectors import OUTCOME_SCALE, SessionPlan, session_plan, study_ratings, therapy_forms
+from surveys.selectors import OUTCOME_SCALE, study_ratings, therapy_forms
+from surveys.session_plan import SessionPlan, session_plan
 
 # With fewer, the band of 80 % holds only two of three ratings in simulations, and a course made of few
 # people would say something about each of them.
@@ -27,6 +30,9 @@ MIN_THERAPISTS, MIN_THERAPIES = 8, 24
 BAND = 0.80
 # A worker is heard every few seconds, in a long refit only before and after it.
 SILENCE = timedelta(seconds=55)
+WEEK = timedelta(weeks=1)
+# Between two sessions; longer is a break.
+LONGEST_GAP = 4 * WEEK
 
 # The engine's own words name values and variables; a therapist's page says what a refused fit means.
 REASONS = {
@@ -119,20 +125,29 @@ class Trend:
         return self.forms.get(self.perspective)
 
     @property
-    def outlook(self) -> Outlook:
-        return self.outlooks.get(self.scale, Outlook())
+    def pauses(self) -> tuple[Pause, ...]:
+        """Where more than four weeks lay between two sessions, and where the therapist changed."""
+        times = list(self.plan.held_at.items())
+        breaks = [
+            Pause(number, "break", round((then - at) / WEEK))
+            for (number, at), (_number, then) in pairwise(times)
+            if then - at > LONGEST_GAP
+        ]
+        begun = [Pause(0, "taken_over")] if self.therapy.previous_id else []
+        is_handed_over = self.therapy.end_reason == Therapy.EndReason.TRANSFER
+        return (*begun, *breaks, *([Pause(self.plan.n_held, "handed_over")] if is_handed_over else []))
+
+    def outlook(self, scale: str = "") -> Outlook:
+        """Of the scale that is looked at, unless another is named."""
+        return self.outlooks.get(scale or self.scale, Outlook())
 
     @property
     def expected(self) -> tuple[ExpectedPoint, ...]:
-        return self.outlook.expected
+        return self.outlook().expected
 
     @property
     def fit(self) -> FitSummary | None:
-        return self.outlook.fit
-
-    @property
-    def problem(self) -> str:
-        return self.outlook.problem
+        return self.outlook().fit
 
     @property
     def has_one_scale(self) -> bool:
@@ -176,6 +191,7 @@ def therapy_trend(
         return trend
     trend = replace(
         trend,
+        scale=scale if scale in form.scales else OUTCOME_SCALE,
         plan=session_plan(therapy, perspective, form.code),
         refit_failed_at=_refit_failed_at(therapy),
         silence=jobs.worker_silence(SILENCE),

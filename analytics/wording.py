@@ -48,6 +48,27 @@ class Expected(Protocol):
     def upper(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class Pause:
+    """Between two sessions more than four weeks passed (`weeks`), or another therapist took over: `after` is
+    the number of the session before, 0 where the therapy began so."""
+
+    after: int
+    kind: str
+    """break, taken_over or handed_over"""
+    weeks: int = 0
+
+
+def pause_words(pause: Pause, writing: Writing) -> str:
+    _ = writing.translate
+    words = {
+        "break": _("Break: %(weeks)d weeks"),
+        "taken_over": _("Taken over from another therapist"),
+        "handed_over": _("Handed over to another therapist"),
+    }
+    return words[pause.kind] % {"weeks": pause.weeks}
+
+
 def sentence(
     perspective: str,
     ratings: Sequence[Rating],

@@ -35,7 +35,6 @@ from surveys.models import (
     Tablet,
     Therapy,
 )
-from surveys.planning import next_asked
 
 # The scale that alliance instruments have in common and that the growth models are fitted to.
 OUTCOME_SCALE = "total"
@@ -163,7 +162,8 @@ def _outcome_lines(versions: QuerySet[StudyVersion] | list[StudyVersion]) -> Que
     ).select_related("instrument")
 
 
-def _current_outcome_lines(study: Study) -> QuerySet[PlanLine]:
+def current_outcome_lines(study: Study) -> QuerySet[PlanLine]:
+    """What the version in force asks for on the alliance."""
     return _outcome_lines([study.current] if study.current else [])
 
 
@@ -186,7 +186,7 @@ def outcome_forms(study: Study) -> list[OutcomeForm]:
 def therapy_forms(therapy: Therapy) -> dict[str, Instrument]:
     """The alliance form that each rater of a therapy is asked for: that of the therapy's arm before the
     study's common one, and of several the one that was planned first."""
-    lines = _current_outcome_lines(therapy.study).filter(arm__in=["", therapy.arm]).order_by("arm", "-pk")
+    lines = current_outcome_lines(therapy.study).filter(arm__in=["", therapy.arm]).order_by("arm", "-pk")
     return {line.instrument.rater: line.instrument for line in lines}
 
 
@@ -218,69 +218,6 @@ def study_ratings(study_id: UUID, scales: Collection[str]) -> QuerySet[Any, Rati
         therapy=F(f"{session}__therapy"),
         session=F(f"{session}__number"),
         value=F("mean"),
-    )
-
-
-@dataclass(frozen=True)
-class PlannedSession:
-    """One session at which the plan asks for a form, and what became of it."""
-
-    number: int
-    state: str
-    """received, declined (by a therapist), missing (the window has closed), open, or planned."""
-
-
-@dataclass(frozen=True)
-class SessionPlan:
-    """The x axis of a therapy: where ratings are asked for and how far the course is told."""
-
-    first: int
-    horizon: int
-    n_held: int
-    sessions: tuple[PlannedSession, ...]
-
-    @classmethod
-    def empty(cls) -> "SessionPlan":
-        """Of a rater whom the study asks for no such form."""
-        return cls(first=1, horizon=1, n_held=0, sessions=())
-
-
-def session_plan(therapy: Therapy, rater: str, instrument_code: str) -> SessionPlan:
-    """The sessions at which this form is or was asked for, up to the next one that is planned."""
-    now = timezone.now()
-    states: dict[str, str] = {
-        Assignment.State.SUBMITTED: "received",
-        # That a patient left a form empty is an answer, and not the therapist's to see.
-        Assignment.State.DECLINED: "received" if rater == Rater.PATIENT else "declined",
-    }
-    rows = Assignment.objects.filter(
-        ~Q(state=Assignment.State.WITHDRAWN),
-        session__therapy=therapy,
-        rater=rater,
-        instrument__code=instrument_code,
-        session__number__isnull=False,
-    ).values_list("session__number", "state", "closes_at")
-    asked: dict[int, str] = {
-        number: states.get(state, "open" if closes_at >= now else "missing")
-        for number, state, closes_at in rows
-        if number is not None
-    }
-    n_held = therapy.sessions.filter(number__isnull=False).count()
-    lines = [
-        line.pure()
-        for line in _current_outcome_lines(therapy.study)
-        if (line.instrument.rater, line.instrument.code) == (rater, instrument_code)
-        and line.arm in ("", therapy.arm)
-    ]
-    is_over = therapy.ended_on or (rater == Rater.PATIENT and therapy.stopped_at)
-    ahead = None if is_over else next_asked(lines, after=n_held)
-    if ahead is not None:
-        asked[ahead] = "planned"
-    return SessionPlan(
-        first=min(asked, default=1),
-        horizon=max([n_held, *asked, 1]),
-        n_held=n_held,
-        sessions=tuple(PlannedSession(number, asked[number]) for number in sorted(asked)),
     )
 
 

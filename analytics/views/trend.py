@@ -1,20 +1,33 @@
 """The page of one therapy: its course, told by a chart, a sentence and a table of the same numbers."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 from uuid import UUID
 
 import vl_convert
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils.formats import date_format, number_format
 from django.utils.translation import get_language_bidi, gettext
+from django.utils.translation import gettext_lazy as _
 
 from analytics import charts, wording
-from analytics.selectors import Trend, therapy_trend
+from analytics.dataset import CODINGS, LINEAR, TimeCoding
+from analytics.look import PICTURE
+from analytics.selectors import AllianceForm, Outlook, Trend, therapy_trend
 from surveys import audit
 from surveys.access import get_therapy_or_404
+from surveys.selectors import OUTCOME_SCALE
 
 PERSPECTIVES = ("patient", "therapist")
+# Of the scales that alliance forms have in common; others are called as their form calls them.
+SCALES = {"total": _("Alliance"), "goal": _("Goal"), "task": _("Task"), "bond": _("Bond")}
+TIMES = {
+    "linear": _("the same change from session to session"),
+    "log": _("most change in the first sessions"),
+}
 
 
 def _writing() -> wording.Writing:
@@ -28,57 +41,118 @@ def _writing() -> wording.Writing:
     )
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What of a therapy is looked at; the address holds it."""
+
+    perspective: str
+    scale: str
+    time: str
+
+    @classmethod
+    def of(cls, query: QueryDict) -> "Choice":
+        """Raises Http404 for what no form has; a scale that the chosen rater's form lacks is the total."""
+        perspective = query.get("perspective", PERSPECTIVES[0])
+        time = query.get("time", LINEAR.code)
+        if perspective not in PERSPECTIVES or time not in CODINGS:
+            raise Http404("There is no such perspective or coding of time.")
+        return cls(perspective, query.get("scale", OUTCOME_SCALE), time)
+
+    @property
+    def coding(self) -> TimeCoding:
+        return CODINGS[self.time]
+
+
 @transaction.atomic
 def _trend(request: HttpRequest, therapy_id: UUID) -> Trend:
-    perspective = request.GET.get("perspective", PERSPECTIVES[0])
-    if perspective not in PERSPECTIVES:
-        raise Http404("There is no such perspective.")
+    choice = Choice.of(request.GET)
     therapy = get_therapy_or_404(request.user, therapy_id)
     audit.record("therapy.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
-    return therapy_trend(request.user, therapy, perspective)
+    return therapy_trend(request.user, therapy, choice.perspective, choice.scale, choice.coding)
 
 
-def _chart(trend: Trend, colours: dict[str, str]) -> dict[str, object] | None:
-    """None where there is nothing to draw. A rater on another answer scale is left to the table."""
-    if trend.form is None or not (trend.ratings or trend.expected):
-        return None
-    lines = {
-        rater: trend.of(rater) if rater == trend.perspective or trend.has_one_scale else ()
-        for rater in PERSPECTIVES
-    }
-    return charts.therapy_spec(
-        **lines,
-        colours=colours,
-        expected=trend.expected,
+def _panel(trend: Trend, form: AllianceForm, scale: str) -> charts.Panel:
+    return charts.Panel(
+        patient=trend.of("patient", scale),
+        therapist=trend.of("therapist", scale),
+        expected=trend.outlook(scale).expected,
         planned=trend.plan.sessions,
         perspective=trend.perspective,
-        minimum=trend.form.minimum,
-        maximum=trend.form.maximum,
+        minimum=form.minimum,
+        maximum=form.maximum,
         horizon=trend.plan.horizon,
-        writing=_writing(),
+        pauses=trend.pauses,
+        has_one_scale=trend.has_one_scale,
+    )
+
+
+def _sentence(trend: Trend, scale: str) -> str:
+    ratings, expected = trend.of(trend.perspective, scale), trend.outlook(scale).expected
+    return wording.sentence(trend.perspective, ratings, expected, trend.plan.n_held, _writing())
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One scale of the form: its picture, None where there is nothing to draw, and the same in words, as a
+    table, and what it rests on."""
+
+    code: str
+    query: str
+    """The address of this view of the therapy."""
+    title: str
+    chart: dict[str, object] | None
+    sentence: str
+    rows: Sequence[charts.Row]
+    outlook: Outlook
+
+    @property
+    def spec_id(self) -> str:
+        return f"spec-{self.code}"
+
+
+def _title(form: AllianceForm, scale: str) -> str:
+    return str(SCALES.get(scale, form.scales[scale]))
+
+
+def _facet(trend: Trend, form: AllianceForm, scale: str, *, is_small: bool) -> Facet:
+    panel = _panel(trend, form, scale)
+    is_empty = not (panel.patient or panel.therapist or panel.expected)
+    query = {"perspective": trend.perspective, "scale": scale, "time": trend.coding.code}
+    return Facet(
+        code=scale,
+        query=urlencode(query),
+        title=_title(form, scale),
+        chart=None if is_empty else charts.panel_spec(panel, is_small=is_small, writing=_writing()),
+        sentence=_sentence(trend, scale),
+        rows=charts.table(panel),
+        outlook=trend.outlook(scale),
     )
 
 
 def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id)
-    ratings = trend.of(trend.perspective)
-    context = {
+    context: dict[str, object] = {
         "trend": trend,
         "therapy": trend.therapy,
         "clinic": trend.therapy.study.clinic,
         "perspectives": [rater for rater in PERSPECTIVES if rater in trend.forms],
-        "chart": _chart(trend, charts.PAGE),
-        "sentence": wording.sentence(
-            trend.perspective, ratings, trend.expected, trend.plan.n_held, _writing()
-        ),
-        "rows": charts.table(trend.of("patient"), trend.of("therapist"), trend.expected, trend.plan.sessions),
+        "times": TIMES,
     }
+    if trend.form is not None:
+        others = [scale for scale in trend.form.scales if scale != trend.scale]
+        context |= {
+            "scales": {scale: _title(trend.form, scale) for scale in trend.form.scales},
+            "main": _facet(trend, trend.form, trend.scale, is_small=False),
+            "others": [_facet(trend, trend.form, scale, is_small=True) for scale in others],
+        }
     return render(request, "analytics/therapy.html", context)
 
 
 def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
-    """The same chart as a picture, for a browser without script and for print."""
-    spec = _chart(_trend(request, therapy_id), charts.PICTURE)
-    if spec is None:
-        raise Http404("There is nothing to draw yet.")
+    """One of its charts as a picture, for a browser without script and for print."""
+    trend = _trend(request, therapy_id)
+    if trend.form is None:
+        raise Http404("There is nothing to draw.")
+    panel = _panel(trend, trend.form, trend.scale)
+    spec = charts.panel_spec(panel, colours=PICTURE, writing=_writing())
     return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")

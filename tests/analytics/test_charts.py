@@ -9,6 +9,7 @@ import pytest
 import vl_convert
 
 from analytics import charts, wording
+from analytics.look import PICTURE
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ EXPECTED = [Course(session, 5.0 + session / 100, 4.2, 5.9) for session in range(
 ASKED = [Asked(3, "received"), Asked(12, "received"), Asked(16, "missing"), Asked(20, "planned")]
 
 
-def spec(**changes: object) -> dict:
+def panel(**changes: object) -> charts.Panel:
     given = {
         "patient": PATIENT,
         "therapist": THERAPIST,
@@ -49,7 +50,12 @@ def spec(**changes: object) -> dict:
         "maximum": 7,
         "horizon": 20,
     }
-    return charts.therapy_spec(**(given | changes))
+    return charts.Panel(**(given | changes))
+
+
+def spec(**changes: object) -> dict:
+    looks = {name: changes.pop(name) for name in ("colours", "is_small", "writing") if name in changes}
+    return charts.panel_spec(panel(**changes), **looks)
 
 
 def rows_of(chart: dict, name: str) -> list[dict]:
@@ -57,7 +63,7 @@ def rows_of(chart: dict, name: str) -> list[dict]:
 
 
 def test_the_picture_holds_the_numbers_of_the_table() -> None:
-    chart, table = spec(), charts.table(PATIENT, THERAPIST, EXPECTED, ASKED)
+    chart, table = spec(), charts.table(panel())
     assert {(row["session"], row["value"]) for row in rows_of(chart, "patient_points")} == {
         (row.session, row.patient) for row in table if row.patient is not None
     }
@@ -89,7 +95,7 @@ def test_the_picture_is_drawn_from_any_subset_of_the_numbers() -> None:
         {"expected": []},
         {"patient": [], "planned": [Asked(3, "declined")]},
     ):
-        chart = spec(colours=charts.PICTURE, **changes)
+        chart = spec(colours=PICTURE, **changes)
         json.dumps(chart)
         drawn = vl_convert.vegalite_to_svg({**chart, "width": 600})
         assert drawn.startswith("<svg")
@@ -154,3 +160,30 @@ def test_a_course_of_one_session_and_hidden_forms_are_drawn() -> None:
     assert rows_of(chart, "hidden")[0]["words"] == "Session 3: received, not shown"
     assert {layer["mark"]["type"] for layer in chart["layer"]} >= {"rule", "tick"}
     assert "Session 3: received" in vl_convert.vegalite_to_svg({**chart, "width": 600})
+
+
+def test_a_pause_is_a_hairline_with_a_word_between_its_sessions() -> None:
+    pauses = [wording.Pause(0, "taken_over"), wording.Pause(7, "break", 6)]
+    rows = rows_of(spec(pauses=pauses), "pauses")
+    assert rows == [
+        {"session": 0.5, "words": "Taken over from another therapist"},
+        {"session": 7.5, "words": "Break: 6 weeks"},
+    ]
+    drawn = vl_convert.vegalite_to_svg({**spec(pauses=pauses, colours=PICTURE), "width": 600})
+    assert drawn.count("Break: 6 weeks") >= 2, "as a word, and as what the line says of itself"
+
+
+def test_a_small_picture_has_the_same_marks_and_no_names_at_its_lines() -> None:
+    large, small = spec(), spec(is_small=True)
+    for name in ("patient_points", "therapist_points", "band", "missing"):
+        assert rows_of(large, name) == rows_of(small, name)
+    texts = [layer for layer in small["layer"] if layer["mark"]["type"] == "text"]
+    assert texts == []
+    assert small["encoding"]["y"]["scale"]["domain"] == [1, 7]
+
+
+def test_a_rater_on_another_scale_stands_in_the_table_alone() -> None:
+    other = panel(has_one_scale=False)
+    names = {layer.get("name") for layer in charts.panel_spec(other)["layer"]}
+    assert "patient_points" in names and "therapist_points" not in names
+    assert [row.therapist for row in charts.table(other)] == [4.5, None, None, None]
