@@ -95,7 +95,7 @@ def test_too_few_ratings_are_said_so_and_give_no_number() -> None:
     trend = therapy_trend(user, therapy, "patient")
     assert trend.expected == ()
     assert trend.fit is None
-    assert trend.problem == selectors.REASONS["insufficient_data"]
+    assert trend.outlook().problem == selectors.REASONS["insufficient_data"]
     assert len(trend.of("patient")) == 3
 
 
@@ -108,7 +108,7 @@ def test_an_expected_course_is_not_shown_when_it_stands_for_too_few() -> None:
     trend = therapy_trend(user, study.therapies.filter(therapist__user=user).first(), "patient")
     assert trend.expected == ()
     assert trend.fit is None
-    assert trend.problem == "it needs ratings of at least 24 therapies by 8 therapists."
+    assert trend.outlook().problem == "it needs ratings of at least 24 therapies by 8 therapists."
 
 
 def test_the_expected_course_is_the_fit_s_prediction_from_earlier_ratings() -> None:
