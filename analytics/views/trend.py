@@ -22,12 +22,9 @@ from surveys.access import get_therapy_or_404
 from surveys.selectors import OUTCOME_SCALE
 
 PERSPECTIVES = ("patient", "therapist")
-# Of the scales that alliance forms have in common; others are called as their form calls them.
+# Of the scales that alliance forms have in common, in this order; others are called as their form calls them.
 SCALES = {"total": _("Alliance"), "goal": _("Goal"), "task": _("Task"), "bond": _("Bond")}
-TIMES = {
-    "linear": _("the same change from session to session"),
-    "log": _("most change in the first sessions"),
-}
+TIMES = {"linear": _("steady from session to session"), "log": _("most in the first sessions")}
 
 
 def _writing() -> wording.Writing:
@@ -139,9 +136,11 @@ def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
         "times": TIMES,
     }
     if trend.form is not None:
-        others = [scale for scale in trend.form.scales if scale != trend.scale]
+        known = [scale for scale in SCALES if scale in trend.form.scales]
+        scales = dict.fromkeys([*known, *trend.form.scales])
+        others = [scale for scale in scales if scale != trend.scale]
         context |= {
-            "scales": {scale: _title(trend.form, scale) for scale in trend.form.scales},
+            "scales": {scale: _title(trend.form, scale) for scale in scales},
             "main": _facet(trend, trend.form, trend.scale, is_small=False),
             "others": [_facet(trend, trend.form, scale, is_small=True) for scale in others],
         }

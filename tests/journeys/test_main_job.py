@@ -104,7 +104,7 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
     )
     assert any(f"Session {session}, patient, {MEAN:.1f}, expected" in mark for mark in marks), marks
     desk.locator(".vega-chart svg [aria-label^='Session']").last.hover()
-    expect(desk.locator("#chart-tip")).to_contain_text("Session ")
+    expect(desk.locator(".chart-tip").first).to_contain_text("Session ")
     row = desk.locator(
         "table.data tbody tr", has=desk.get_by_role("rowheader", name=str(session), exact=True)
     )
