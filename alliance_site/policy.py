@@ -77,6 +77,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         methods=("GET", "POST"),
     ),
     **_lines(THERAPIST, "therapy", "therapy-chart"),
+    **_lines(THERAPIST, "dip", methods=("GET", "POST")),
+    **_lines(CLINIC_ADMIN, "study-dips", methods=("GET", "POST")),
     **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "form-links"),
     **_lines(
         f"{THERAPIST}|{CLINIC_ADMIN}",

@@ -4,7 +4,7 @@ One place says how each mark looks. Every picture has its table, and its sentenc
 the same numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,6 +45,8 @@ class Panel:
     pauses: Sequence[Pause] = ()
     has_one_scale: bool = True
     """Whether both raters answer on the same range; else the other rater stands in the table alone."""
+    dips: Collection[int] = ()
+    """Sessions whose patient's rating is a possible dip."""
 
     def drawn(self, rater: str) -> Sequence[Rating]:
         series = self.patient if rater == PATIENT else self.therapist
@@ -115,6 +117,7 @@ def panel_spec(
             *_pause_layers(panel, look, writing, is_small),
             *_course_layers(panel.expected, look),
             *lines,
+            *_dip_layers(panel, look, writing),
             *_missing_layer(panel, look, writing),
             *([] if is_small else _label_layers(panel, look, writing)),
         ],

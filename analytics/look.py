@@ -6,12 +6,13 @@ from analytics.wording import PATIENT
 
 # In the page the colours are those of the style sheet, so that light, dark and print follow it by
 # themselves. A picture made on the server has no style sheet.
-TOKENS = ("accent", "therapist", "muted", "line", "card")
+TOKENS = ("accent", "therapist", "dip", "muted", "line", "card")
 PAGE = {name: f"var(--{name})" for name in TOKENS} | {"ground": "transparent"}
 PICTURE = {
     "ground": "#FFFFFF",
     "accent": "#0B6E6E",
     "therapist": "#A64B2A",
+    "dip": "#8A5A00",
     "muted": "#55626B",
     "line": "#D9DEE0",
     "card": "#FFFFFF",
@@ -38,6 +39,8 @@ def marks(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]
         "band": {"fill": accent if perspective == PATIENT else therapist, "fillOpacity": 0.14},
         "lone-band": {"stroke": accent if perspective == PATIENT else therapist, "strokeOpacity": 0.3},
         "course-line": {"stroke": muted, "strokeWidth": 1},
+        "dip": {"shape": "triangle-down", "size": 40, "fill": colours["dip"], "strokeWidth": 0, "yOffset": 12},
+        "dip-label": {"fill": colours["dip"], **font, "fontSize": 12},
         "pause": {"stroke": muted, "strokeWidth": 1, "strokeDash": [1, 3]},
         "pause-label": {"fill": muted, **font, "fontSize": 12},
         "course-label": {"fill": muted, **font},

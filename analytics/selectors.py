@@ -176,6 +176,11 @@ def latest_fits(
     return {fit.scale: (good.get(fit.scale), fit) for fit in latest}
 
 
+def carries_course(fit: GrowthFit) -> bool:
+    """Whether a fit with numbers stands for enough people to expect something of one therapy."""
+    return fit.n_therapists >= MIN_THERAPISTS and fit.n_therapies >= MIN_THERAPIES
+
+
 def therapy_trend(
     user: Actor, therapy: Therapy, perspective: str, scale: str = OUTCOME_SCALE, coding: TimeCoding = LINEAR
 ) -> Trend:
@@ -208,7 +213,7 @@ def _outlook(good: GrowthFit | None, latest: GrowthFit, n_now: int, trend: Trend
     problem = str(REASONS[latest.status]) if latest.status not in FITTED else ""
     if good is None:
         return Outlook(problem=problem)
-    if good.n_therapists < MIN_THERAPISTS or good.n_therapies < MIN_THERAPIES:
+    if not carries_course(good):
         too_few = _("it needs ratings of at least %(therapies)d therapies by %(therapists)d therapists.")
         return Outlook(problem=too_few % {"therapies": MIN_THERAPIES, "therapists": MIN_THERAPISTS})
     return Outlook(_expected(good, trend, scale), _summary(good, n_now), problem)

@@ -2,12 +2,14 @@
 
 from celery import shared_task
 
+from analytics.services.dip_tally import study_dips_count
 from analytics.services.refit import study_refit
 from analytics.services.sums import study_sums_check, sums_checks_request
 from surveys import jobs
 
 jobs.register("refit", study_refit)
 jobs.register("check_sums", study_sums_check)
+jobs.register("count_dips", study_dips_count)
 
 
 @shared_task(name="analytics.tasks.request_sums_checks", soft_time_limit=50, time_limit=55)

@@ -2,11 +2,13 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from analytics import api
-from analytics.views import research, trend
+from analytics.views import dips, research, trend
 
 urlpatterns = [
     path("therapies/<uuid:therapy_id>/", trend.therapy, name="therapy"),
     path("therapies/<uuid:therapy_id>/chart.svg", trend.chart, name="therapy-chart"),
+    path("therapies/<uuid:therapy_id>/dips/<uuid:response_id>/", dips.dip, name="dip"),
+    path("clinic/studies/<uuid:study_id>/dips/", dips.study, name="study-dips"),
     path("studies/", research.studies, name="study-list"),
     path("studies/<uuid:study_id>/codebook/", research.codebook, name="study-codebook"),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -140,15 +140,29 @@ def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
 def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
     """The responses about one of the user's own therapies that the user may see the scores of."""
     own = Q(assignment__rater=Rater.THERAPIST)
+    return Response.objects.filter(
+        own | _shown_to_therapist(),
+        assignment__session__therapy__in=visible_therapies(user).filter(pk=therapy.pk),
+    )
+
+
+def _shown_to_therapist() -> Q:
+    """Of a patient's response: policy, choice and own rating let its therapist see the scores."""
     policy = "assignment__version__visibility"
     by_policy = Q(**{policy: StudyVersion.Visibility.FEEDBACK}, reveal_at__isnull=False) | Q(
         **{policy: StudyVersion.Visibility.DELAYED},
         assignment__session__therapy__ended_on__isnull=False,
     )
-    shared = Q(assignment__rater=Rater.PATIENT) & ~Q(sharing=Sharing.NONE) & by_policy
-    return Response.objects.filter(
-        own | shared, assignment__session__therapy__in=visible_therapies(user).filter(pk=therapy.pk)
+    return Q(assignment__rater=Rater.PATIENT) & ~Q(sharing=Sharing.NONE) & by_policy
+
+
+def revealed_scores(study_id: uuid.UUID) -> QuerySet[Score]:
+    """Scores of a study's patients that the therapist of each may see: for counts over a whole clinic, made
+    by a job; never for a page about one person."""
+    responses = Response.objects.filter(
+        _shown_to_therapist(), assignment__study=study_id, assignment__session__therapy__excluded_at=None
     )
+    return Score.objects.filter(response__in=responses)
 
 
 def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:

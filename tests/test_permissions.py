@@ -69,6 +69,8 @@ def url_of(name: str, cast: Cast) -> str:
         "slug": {"slug": "name"},
         "instrument_id": {"instrument_id": factories.instrument("wai-s", "patient").pk},
         "tablet_id": {"tablet_id": uuid4()},
+        # No rating that a rule points at: 404 for its therapist, as for everybody else's.
+        "response_id": {"response_id": uuid4()},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
     route = next(route for route in ROUTES if route.name == name)
@@ -161,6 +163,7 @@ OWN_PAGES = {
         "setup-studies",
         "setup-study-new",
         "setup-study",
+        "study-dips",
     ],
 }
 
@@ -183,6 +186,7 @@ def test_the_pages_of_one_s_own_role_open(town: Cast, actor: str, name: str) -> 
         "no-rating",
         "own-form-start",
         "api-therapy-trend",
+        "dip",
     ],
 )
 @pytest.mark.parametrize("actor", ["colleague", "stranger", "superuser", "supervisor"])

@@ -12,6 +12,7 @@ from analytics.dataset import CODINGS, MODEL, TimeCoding, growth_spec, unit_sums
 from analytics.growth import fit
 from analytics.growth.results import ENGINE, FITTED
 from analytics.models import GrowthFit
+from analytics.services.dip_tally import tally_request
 from analytics.services.sums import sums_refresh
 from surveys.models import Study
 from surveys.selectors import outcome_forms
@@ -56,6 +57,7 @@ def study_refit(study_id: str) -> Callable[[], None]:
 
     def write() -> None:
         GrowthFit.objects.bulk_create(fits)
+        tally_request(study.pk)
 
     return write
 

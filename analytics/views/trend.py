@@ -1,6 +1,6 @@
 """The page of one therapy: its course, told by a chart, a sentence and a table of the same numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 from uuid import UUID
@@ -15,10 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from analytics import charts, wording
 from analytics.dataset import CODINGS, LINEAR, TimeCoding
+from analytics.dip_selectors import TherapyDips, therapy_dips
 from analytics.look import PICTURE
 from analytics.selectors import AllianceForm, Outlook, Trend, therapy_trend
+from analytics.views.dips import dips_context
 from surveys import audit
-from surveys.access import get_therapy_or_404
+from surveys.access import Actor, get_therapy_or_404
 from surveys.selectors import OUTCOME_SCALE
 
 PERSPECTIVES = ("patient", "therapist")
@@ -68,7 +70,7 @@ def _trend(request: HttpRequest, therapy_id: UUID) -> Trend:
     return therapy_trend(request.user, therapy, choice.perspective, choice.scale, choice.coding)
 
 
-def _panel(trend: Trend, form: AllianceForm, scale: str) -> charts.Panel:
+def _panel(trend: Trend, form: AllianceForm, scale: str, dips: Collection[int] = ()) -> charts.Panel:
     return charts.Panel(
         patient=trend.of("patient", scale),
         therapist=trend.of("therapist", scale),
@@ -80,7 +82,13 @@ def _panel(trend: Trend, form: AllianceForm, scale: str) -> charts.Panel:
         horizon=trend.plan.horizon,
         pauses=trend.pauses,
         has_one_scale=trend.has_one_scale,
+        dips=dips,
     )
+
+
+def _dips(user: Actor, trend: Trend) -> TherapyDips | None:
+    """Rules look at the patient's ratings of the total alone, and stand where these are looked at."""
+    return therapy_dips(user, trend.therapy) if trend.perspective == PERSPECTIVES[0] else None
 
 
 def _sentence(trend: Trend, scale: str) -> str:
@@ -111,8 +119,10 @@ def _title(form: AllianceForm, scale: str) -> str:
     return str(SCALES.get(scale, form.scales[scale]))
 
 
-def _facet(trend: Trend, form: AllianceForm, scale: str, *, is_small: bool) -> Facet:
-    panel = _panel(trend, form, scale)
+def _facet(
+    trend: Trend, form: AllianceForm, scale: str, dips: TherapyDips | None, *, is_small: bool
+) -> Facet:
+    panel = _panel(trend, form, scale, dips.sessions if dips and scale == OUTCOME_SCALE else ())
     is_empty = not (panel.patient or panel.therapist or panel.expected)
     query = {"perspective": trend.perspective, "scale": scale, "time": trend.coding.code}
     return Facet(
@@ -128,12 +138,14 @@ def _facet(trend: Trend, form: AllianceForm, scale: str, *, is_small: bool) -> F
 
 def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id)
+    dips = _dips(request.user, trend)
     context: dict[str, object] = {
         "trend": trend,
         "therapy": trend.therapy,
         "clinic": trend.therapy.study.clinic,
         "perspectives": [rater for rater in PERSPECTIVES if rater in trend.forms],
         "times": TIMES,
+        "dips": dips_context(dips) if dips else None,
     }
     if trend.form is not None:
         known = [scale for scale in SCALES if scale in trend.form.scales]
@@ -141,8 +153,8 @@ def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
         others = [scale for scale in scales if scale != trend.scale]
         context |= {
             "scales": {scale: _title(trend.form, scale) for scale in scales},
-            "main": _facet(trend, trend.form, trend.scale, is_small=False),
-            "others": [_facet(trend, trend.form, scale, is_small=True) for scale in others],
+            "main": _facet(trend, trend.form, trend.scale, dips, is_small=False),
+            "others": [_facet(trend, trend.form, scale, dips, is_small=True) for scale in others],
         }
     return render(request, "analytics/therapy.html", context)
 
@@ -152,6 +164,7 @@ def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id)
     if trend.form is None:
         raise Http404("There is nothing to draw.")
-    panel = _panel(trend, trend.form, trend.scale)
+    dips = _dips(request.user, trend) if trend.scale == OUTCOME_SCALE else None
+    panel = _panel(trend, trend.form, trend.scale, dips.sessions if dips else ())
     spec = charts.panel_spec(panel, colours=PICTURE, writing=_writing())
     return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")

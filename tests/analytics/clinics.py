@@ -1,5 +1,7 @@
 """A small study with ratings, for what is made of ratings."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -15,12 +17,15 @@ from tests import factories
 
 
 def rated_clinic(
-    n_therapists: int = 4, n_therapies: int = 3, raters: tuple[str, ...] = ("patient", "therapist")
+    n_therapists: int = 4,
+    n_therapies: int = 3,
+    raters: tuple[str, ...] = ("patient", "therapist"),
+    planned: tuple[int, ...] = (1, 2, 3),
 ) -> tuple[Study, User]:
-    """A small study with every form given; the first therapist has an account."""
+    """A small study with every form of three sessions given; the first therapist has an account."""
     rng = np.random.default_rng(7)
     clinic = factories.make_clinic()
-    study = factories.make_study(clinic, sessions=(1, 2, 3))
+    study = factories.make_study(clinic, sessions=planned)
     user = factories.make_user("therapist@example.org", Role.THERAPIST, clinic=clinic)
     now = timezone.now()
     forms: list[FilledForm] = []
@@ -54,6 +59,21 @@ def fits(perspective: str, scale: str = "total", coding: str = "linear") -> Quer
     """The fits of one model, the latest first."""
     rows = GrowthFit.objects.filter(perspective=perspective, scale=scale, coding=coding)
     return rows.order_by("-fitted_at")
+
+
+def follow(study: Study, user: User, values: Sequence[int], sharing: str = "scores") -> Therapy:
+    """A new therapy of a therapist with a session for every value, each rated by both: the patient gives this
+    value to all items, two of which count the other way round."""
+    therapy = factories.make_therapy(study, user)
+    begin = timezone.now() - timedelta(days=len(values))
+    entries = [Entry(begin + timedelta(days=n), "held") for n in range(len(values))]
+    sessions_close(therapy=therapy, entries=entries)
+    forms = []
+    for form in _forms(therapy):
+        value = values[form.session.number - 1] if form.rater == "patient" else 5
+        forms.append(replace(_filled(form, dict.fromkeys(range(1, 13), value)), sharing=sharing))
+    responses_enter(study=study, forms=forms)
+    return therapy
 
 
 def _forms(therapy: Therapy) -> list[Assignment]:

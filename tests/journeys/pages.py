@@ -68,6 +68,16 @@ def closed_form_link(page: Page, site: Site) -> str:
     return new_link(site, form)
 
 
+def possible_dip(page: Page, site: Site) -> str:
+    """The first possible dip in the therapist's caseload: where its form is sent to is its page."""
+    for therapy in site.manifest["therapy_ids"]:
+        page.goto(f"{site.base_url}/therapies/{therapy}/")
+        form = page.locator('main form[action*="/dips/"]')
+        if form.count():
+            return str(form.first.evaluate("form => form.action"))
+    raise AssertionError("the demonstration has no possible dip")
+
+
 def study_page(code: str, path: str = "") -> Callable[[Page, Site], str]:
     """A page of a study's set-up."""
 
@@ -106,6 +116,7 @@ PAGES = (
     View("caseload", "therapist", "/caseload/"),
     View("therapy", "therapist", "/therapies/{therapy}/"),
     View("therapy-therapist", "therapist", "/therapies/{therapy}/?perspective=therapist"),
+    View("dip", "therapist", possible_dip),
     View("session-log", "therapist", "/therapies/{therapy}/sessions/"),
     View("session-today", "therapist", "/therapies/{therapy}/sessions/today/"),
     View("session-correct", "therapist", by_link("/therapies/{therapy}/sessions/", "/sessions/0")),
@@ -136,6 +147,7 @@ PAGES = (
     View("setup-studies", "clinic_admin", "/clinic/studies/"),
     View("setup-study-new", "clinic_admin", "/clinic/studies/new/"),
     View("setup-study", "clinic_admin", study_page("DEMO")),
+    View("study-dips", "clinic_admin", study_page("DEMO", "dips/")),
     View("setup-name", "clinic_admin", study_page("ROUTINE-2027", "draft/name/")),
     View("setup-forms", "clinic_admin", study_page("ROUTINE-2027", "draft/forms/")),
     View("setup-plan", "clinic_admin", planned_form("ROUTINE-2027")),
