@@ -254,7 +254,7 @@ def _measures(
         return _chart(earlier, values)
     used: dict[str, float] = {}
     if rule.kind in (Kind.WITHIN, Kind.STRICTER):
-        used["within_sd"] = statistics.stdev(values)
+        used["within_sd"] = _sd(values)
     if expected is not None:
         if rule.kind is Kind.BAND:
             return expected.lower, {"middle": expected.mean}
@@ -268,6 +268,12 @@ def _measures(
     if sd <= ROUNDING:
         return Why.NO_SPREAD
     return last - (rule.k or 1) * sd, used
+
+
+def _sd(values: Sequence[float]) -> float:
+    """With n - 1; `statistics.stdev` is exact to the last digit and twenty times slower."""
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _chart(earlier: Sequence[Rating], values: list[float]) -> tuple[float, dict[str, float]] | Why:
