@@ -276,6 +276,39 @@ def _pause_layers(
     return [line] if is_small else [line, text]
 
 
+def _dip_layers(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing) -> list[dict[str, Any]]:
+    """A mark and a word under each rating that is a possible dip."""
+    _ = writing.translate
+    rows = [
+        {
+            "session": point.session,
+            "value": point.value,
+            "words": _("Session %(session)d: possible dip, worth asking about") % {"session": point.session},
+            "short": writing.in_picture(_("possible dip")),
+        }
+        for point in panel.drawn(PATIENT)
+        if point.session in panel.dips
+    ]
+    if not rows:
+        return []
+    text = {
+        "type": "text",
+        "aria": False,
+        "align": "center",
+        "baseline": "top",
+        "dy": 18,
+        **look["dip-label"],
+    }
+    return [
+        _points("dips", rows, look["dip"]),
+        {
+            "data": {"values": rows},
+            "mark": text,
+            "encoding": {"text": {"field": "short", "type": "nominal"}},
+        },
+    ]
+
+
 def _missing_layer(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing) -> list[dict[str, Any]]:
     """Marks under the axis: a cross for a form that did not come, a ring for one that is not shown."""
     _ = writing.translate

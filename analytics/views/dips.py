@@ -29,7 +29,6 @@ from analytics.services.dips import DipGone, dip_review, dip_rules_choose
 from surveys import audit
 from surveys.access import get_therapy_or_404, person
 from surveys.clinic_access import get_administered_study_or_404
-from surveys.models import Therapy
 
 # Of fewer, a count would say something about one of them.
 MIN_PATIENTS, MIN_THERAPISTS = 5, 3

@@ -187,3 +187,13 @@ def test_a_rater_on_another_scale_stands_in_the_table_alone() -> None:
     names = {layer.get("name") for layer in charts.panel_spec(other)["layer"]}
     assert "patient_points" in names and "therapist_points" not in names
     assert [row.therapist for row in charts.table(other)] == [4.5, None, None, None]
+
+
+def test_a_possible_dip_is_a_mark_and_a_word_under_its_rating() -> None:
+    rows = rows_of(spec(dips=[12, 13]), "dips")
+    assert [(row["session"], row["value"]) for row in rows] == [(12, 4.0)], "none where no rating is shown"
+    assert rows[0]["words"] == "Session 12: possible dip, worth asking about"
+    assert "possible dip</text>" in vl_convert.vegalite_to_svg(
+        {**spec(dips=[12], colours=PICTURE), "width": 600}
+    )
+    assert "dips" not in {layer.get("name") for layer in spec()["layer"]}

@@ -73,7 +73,7 @@ def test_without_a_dip_the_page_does_not_say_that_nothing_happened(cast: Cast, s
 
 def test_the_sessions_of_dips_are_plain_data_of_the_page(cast: Cast, therapy: Therapy) -> None:
     answer = signed_in(cast.therapist).get(f"/therapies/{therapy.pk}/")
-    assert answer.context["dips"]["sessions"] == (5,)
+    assert answer.context["dips"]["found"].sessions == (5,)
 
 
 def test_therapist_ratings_have_no_possible_dips(cast: Cast, therapy: Therapy) -> None:
