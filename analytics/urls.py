@@ -2,9 +2,10 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from analytics import api
-from analytics.views import dips, research, trend
+from analytics.views import agreement, dips, research, trend
 
 urlpatterns = [
+    path("caseload/agreement/", agreement.agreement, name="agreement"),
     path("therapies/<uuid:therapy_id>/", trend.therapy, name="therapy"),
     path("therapies/<uuid:therapy_id>/chart.svg", trend.chart, name="therapy-chart"),
     path("therapies/<uuid:therapy_id>/dips/<uuid:response_id>/", dips.dip, name="dip"),

@@ -9,10 +9,9 @@ import argparse
 import multiprocessing
 import os
 import sys
-import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,8 +36,9 @@ from analytics.growth.simulate import (
     rows_of,
     simulate,
 )
+from benchmarks.documents import DOCS, percent, prose, table
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
+DOCUMENT = DOCS / "validation.md"
 N_STUDIES = 500
 ALPHA = 0.05
 COVERAGE, SIZE_OF_TEST = (0.93, 0.97), (0.035, 0.065)
@@ -209,17 +209,8 @@ def share_cells(check: Check) -> tuple[str, str, str, str]:
     )
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
 def name_of(design: StudyDesign) -> str:
     return f"{design.n_therapists} therapists x {design.n_patients} patients"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)
 
 
 def document(results: dict[int, list[Study]]) -> str:
@@ -235,12 +226,6 @@ def document(results: dict[int, list[Study]]) -> str:
         "\n\n".join([head(n_studies), truth_section(), *sections, verdicts(checks, n_studies), how(results)])
         + "\n"
     )
-
-
-def prose(text: str) -> str:
-    """One paragraph, or list entry, in lines that fit the page."""
-    words = " ".join(text.split())
-    return textwrap.fill(words, 110, subsequent_indent="  " if words.startswith("- ") else "")
 
 
 def head(n_studies: int) -> str:

@@ -137,13 +137,17 @@ def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
     return get_object_or_404(rows, pk=therapy_id)
 
 
-def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
-    """The responses about one of the user's own therapies that the user may see the scores of."""
+def visible_caseload_responses(user: Actor) -> QuerySet[Response]:
+    """The responses about the user's own therapies that the user may see the scores of."""
     own = Q(assignment__rater=Rater.THERAPIST)
     return Response.objects.filter(
-        own | _shown_to_therapist(),
-        assignment__session__therapy__in=visible_therapies(user).filter(pk=therapy.pk),
+        own | _shown_to_therapist(), assignment__session__therapy__in=visible_therapies(user)
     )
+
+
+def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
+    """Those about one of the user's own therapies."""
+    return visible_caseload_responses(user).filter(assignment__session__therapy=therapy.pk)
 
 
 def _shown_to_therapist() -> Q:
@@ -167,6 +171,18 @@ def revealed_scores(study_id: uuid.UUID) -> QuerySet[Score]:
 
 def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
     return Score.objects.filter(response__in=visible_responses(user, therapy))
+
+
+def visible_caseload_scores(user: Actor) -> QuerySet[Score]:
+    """The scores about all of the user's own therapies, by the same rules."""
+    return Score.objects.filter(response__in=visible_caseload_responses(user))
+
+
+def own_practices(user: Actor) -> QuerySet[Therapist]:
+    """What the user is as a therapist: one row for each clinic where they are one today."""
+    if not isinstance(user, User):
+        return Therapist.objects.none()
+    return Therapist.objects.filter(user=user, clinic__in=_clinics(user, Role.THERAPIST))
 
 
 def visible_forms(user: Actor) -> QuerySet[Assignment]:

@@ -122,6 +122,7 @@ def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town
 OWN_PAGES = {
     "therapist": [
         "therapist-home",
+        "agreement",
         "therapy",
         "session-log",
         "session-today",

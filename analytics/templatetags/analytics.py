@@ -24,6 +24,15 @@ def one_decimal(value: float | None) -> str:
 
 
 @register.filter
+def signed(value: float) -> str:
+    """A difference with its sign: +0.4, −0.4, and 0.0 without one."""
+    size = one_decimal(abs(value))
+    if round(value, 1) == 0:
+        return size
+    return f"{'+' if value > 0 else '−'}{size}"
+
+
+@register.filter
 def form_words(row: Row, perspective: str) -> str:
     """What became of the form of a session; a rating that came in but is not shown is said to be there."""
     shown = row.patient if perspective == "patient" else row.therapist

@@ -9,8 +9,6 @@ import vl_convert
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
-from django.utils.formats import date_format, number_format
-from django.utils.translation import get_language_bidi, gettext
 from django.utils.translation import gettext_lazy as _
 
 from analytics import charts, wording
@@ -19,6 +17,7 @@ from analytics.dip_selectors import TherapyDips, therapy_dips
 from analytics.look import PICTURE
 from analytics.selectors import AllianceForm, Outlook, Trend, therapy_trend
 from analytics.views.dips import dips_context
+from analytics.views.writing import writing_of_the_page
 from surveys import audit
 from surveys.access import Actor, get_therapy_or_404
 from surveys.selectors import OUTCOME_SCALE
@@ -27,17 +26,6 @@ PERSPECTIVES = ("patient", "therapist")
 # Of the scales that alliance forms have in common, in this order; others are called as their form calls them.
 SCALES = {"total": _("Alliance"), "goal": _("Goal"), "task": _("Task"), "bond": _("Bond")}
 TIMES = {"linear": _("steady from session to session"), "log": _("most in the first sessions")}
-
-
-def _writing() -> wording.Writing:
-    """As the language of the page has it."""
-    return wording.Writing(
-        translate=gettext,
-        # Django's own formatting cuts a float off instead of rounding it.
-        number=lambda value: number_format(f"{value:.1f}", 1),
-        day=lambda day: date_format(day, "DATE_FORMAT"),
-        is_rtl=get_language_bidi(),
-    )
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ def _dips(user: Actor, trend: Trend) -> TherapyDips | None:
 
 def _sentence(trend: Trend, scale: str) -> str:
     ratings, expected = trend.of(trend.perspective, scale), trend.outlook(scale).expected
-    return wording.sentence(trend.perspective, ratings, expected, trend.plan.n_held, _writing())
+    return wording.sentence(trend.perspective, ratings, expected, trend.plan.n_held, writing_of_the_page())
 
 
 @dataclass(frozen=True)
@@ -129,7 +117,7 @@ def _facet(
         code=scale,
         query=urlencode(query),
         title=_title(form, scale),
-        chart=None if is_empty else charts.panel_spec(panel, is_small=is_small, writing=_writing()),
+        chart=None if is_empty else charts.panel_spec(panel, is_small=is_small, writing=writing_of_the_page()),
         sentence=_sentence(trend, scale),
         rows=charts.table(panel),
         outlook=trend.outlook(scale),
@@ -166,5 +154,5 @@ def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
         raise Http404("There is nothing to draw.")
     dips = _dips(request.user, trend) if trend.scale == OUTCOME_SCALE else None
     panel = _panel(trend, trend.form, trend.scale, dips.sessions if dips else ())
-    spec = charts.panel_spec(panel, colours=PICTURE, writing=_writing())
+    spec = charts.panel_spec(panel, colours=PICTURE, writing=writing_of_the_page())
     return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")

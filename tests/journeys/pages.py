@@ -117,6 +117,7 @@ PAGES = (
     View("therapy", "therapist", "/therapies/{therapy}/"),
     View("therapy-therapist", "therapist", "/therapies/{therapy}/?perspective=therapist"),
     View("dip", "therapist", possible_dip),
+    View("agreement", "therapist", "/caseload/agreement/"),
     View("session-log", "therapist", "/therapies/{therapy}/sessions/"),
     View("session-today", "therapist", "/therapies/{therapy}/sessions/today/"),
     View("session-correct", "therapist", by_link("/therapies/{therapy}/sessions/", "/sessions/0")),
