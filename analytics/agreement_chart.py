@@ -33,12 +33,11 @@ def agreement_spec(
         "padding": {"left": 4, "top": 8, "right": 8, "bottom": 4},
         "autosize": {"type": "fit-x", "contains": "padding"},
         "layer": [
-            _no_difference_line(colours),
             *_all_layers(found, all_rows, colours, writing),
             _dots(found, colours, writing),
         ],
         "encoding": {
-            "x": _x(_reach(found), writing),
+            "x": _x(_reach(found), colours, writing),
             "y": {
                 "field": "therapy",
                 "type": "nominal",
@@ -64,17 +63,21 @@ def _reach(found: Agreement) -> int:
     return max(1, ceil(max(abs(end) for end in ends)))
 
 
-def _x(reach: int, writing: Writing) -> dict[str, Any]:
+def _x(reach: int, colours: dict[str, str], writing: Writing) -> dict[str, Any]:
     _ = writing.translate
     return {
         "field": "difference",
         "type": "quantitative",
         "scale": {"domain": [-reach, reach], "nice": False, "reverse": writing.is_rtl},
         "axis": {
-            "title": writing.in_picture(_("Your rating minus your patient’s, in points")),
+            "title": writing.in_picture(_("You minus patient, in points")),
             "values": list(range(-reach, reach + 1)),
-            "format": "+d",
-            "grid": False,
+            # One line alone, where there is no difference.
+            "grid": True,
+            "gridColor": {
+                "condition": {"test": "datum.value === 0", "value": colours["muted"]},
+                "value": "transparent",
+            },
             "labelExpr": "datum.value === 0 ? '0' : format(datum.value, '+d')",
         },
     }
@@ -94,15 +97,6 @@ def _axis(colours: dict[str, str]) -> dict[str, Any]:
         "titleFont": font,
         "titleFontWeight": "normal",
         "titlePadding": 10,
-    }
-
-
-def _no_difference_line(colours: dict[str, str]) -> dict[str, Any]:
-    return {
-        "name": "no_difference",
-        "data": {"values": [{}]},
-        "mark": {"type": "rule", "stroke": colours["muted"], "strokeWidth": 1, "aria": False},
-        "encoding": {"x": {"datum": 0}, "y": {"value": 0}, "y2": {"value": "height"}},
     }
 
 

@@ -25,11 +25,12 @@ def one_decimal(value: float | None) -> str:
 
 @register.filter
 def signed(value: float) -> str:
-    """A difference with its sign: +0.4, −0.4, and 0.0 without one."""
+    """A difference with its sign, +0.4 or −0.4, and 0.0 without one; the sign stays before the number where
+    reading goes from right to left."""
     size = one_decimal(abs(value))
     if round(value, 1) == 0:
         return size
-    return f"{'+' if value > 0 else '−'}{size}"
+    return f"\u200e{'+' if value > 0 else '−'}{size}"
 
 
 @register.filter

@@ -291,7 +291,7 @@ def test_the_picture_holds_every_therapy_and_leaves_both_directions_the_same_roo
 
 def test_without_a_number_the_picture_has_no_interval() -> None:
     spec = agreement_spec(agreement(pairs_of(n_therapies=3)))
-    assert {layer.get("name") for layer in spec["layer"]} == {"no_difference", "therapies"}
+    assert {layer.get("name") for layer in spec["layer"]} == {"therapies"}
     assert spec["encoding"]["y"]["scale"]["domain"] == ["t00", "t01", "t02"]
 
 

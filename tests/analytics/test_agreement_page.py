@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from analytics.caseload import caseload_agreement
+from analytics.templatetags.analytics import signed
 from surveys.models import AuditEvent, Response, Study, Therapy, User
 from tests import factories
 from tests.analytics.clinics import rated_clinic
@@ -56,6 +57,13 @@ def test_the_table_has_the_numbers_of_every_therapy_in_the_order_of_codes() -> N
     (block,) = caseload_agreement(user).forms
     for dyad in block.agreement.dyads:
         assert f'<td class="num">{dyad.patient:.1f}</td>' in page
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.36, "\u200e+0.4"), (-0.36, "\u200e−0.4"), (0.04, "0.0"), (-0.04, "0.0")]
+)
+def test_a_difference_is_written_with_its_sign(value: float, words: str) -> None:
+    assert signed(value) == words
 
 
 def test_with_four_patients_there_is_a_sentence_and_no_number() -> None:
