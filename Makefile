@@ -9,7 +9,7 @@ PORT ?= 8000
 SIZE ?= study
 VAR ?= var
 PY := .venv/bin/python
-COVERAGE := validation agreement
+COVERAGE := validation bands agreement
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
 .PHONY: help install install-dev demo demo-reset test lint bench validation messages screenshots lock browser
@@ -75,7 +75,7 @@ bench: install-dev ## runs benchmarks/, one JSON object each
 	@for file in $(filter-out $(COVERAGE:%=benchmarks/%.py) benchmarks/documents.py,$(wildcard benchmarks/*.py)); do \
 	  PYTHONPATH=. $(PY) "$$file"; done
 
-validation: install-dev ## coverage of intervals in simulated studies; writes their figures in docs/ (minutes)
+validation: install-dev ## coverage of intervals and bands in simulated studies; writes their figures in docs/ (minutes)
 	@for name in $(COVERAGE); do $(PY) -m benchmarks.$$name; done
 
 messages: install-dev ## collects the words of the pages into the catalogues and compiles them

@@ -270,6 +270,7 @@ def _expected(fit: GrowthFit, trend: Trend, scale: str) -> tuple[ExpectedPoint, 
         [at(point.session) for point in observed],
         [point.value for point in observed],
         level=BAND,
+        with_variances=True,
     )
     columns = (
         column.clip(trend.form.minimum, trend.form.maximum).tolist()

@@ -17,7 +17,7 @@ from .data import LongData
 from .design import Design, build_design
 from .errors import SpecError, Unfittable
 from .gls import disagreement
-from .inference import FixedInference, infer, t_test
+from .inference import FixedInference, cov_of_variances, infer, t_test
 from .objective import Objective
 from .optimize import RUNAWAY, Search, search
 from .results import ENGINE, Convergence, FitResult, FixedEffect, RandomEffects
@@ -190,6 +190,7 @@ def estimates(
             for level, L in zip(design.levels, factors, strict=True)
         ),
         "vcov_fixed": _rows(inference.cov),
+        "vcov_variances": _rows(cov_of_variances(design, objective, found)),
         "theta": tuple(float(x) for x in objective.theta(factors, objective.psi(found.theta))),
         "convergence": Convergence(found.steps, found.decrease, found.smallest_curvature, check),
     }
@@ -198,7 +199,7 @@ def estimates(
 def no_estimates(reason: Unfittable) -> dict[str, Any]:
     """Fields of a result without estimates."""
     nothing = ("df_method", "loglik", "deviance", "aic", "bic", "sigma", "convergence")
-    empty = ("fixed", "random", "vcov_fixed", "theta")
+    empty = ("fixed", "random", "vcov_fixed", "vcov_variances", "theta")
     return (
         {"status": reason.status, "message": reason.message}
         | dict.fromkeys(nothing)

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from scipy import linalg, special
 
-from .covariance import Array
+from .covariance import Array, Shape
 from .design import Design
 from .errors import Unfittable
 from .objective import Objective
@@ -158,6 +158,34 @@ def _information(found: Search) -> Array:
     informed = w > 1e-8 * w.max()
     A: Array = 2 * (U[:, informed] / w[informed]) @ U[:, informed].T
     return A
+
+
+def cov_of_variances(design: Design, objective: Objective, found: Search) -> Array:
+    """Asymptotic covariance of the elements of every T, as the user coded it, and of sigma^2.
+
+    T's lower triangles column by column in the order of the levels: the delta method from the covariance of
+    (theta, sigma).  What is estimated on its boundary counts as known.  (0, 0) where two raters' residuals
+    are modelled.
+    """
+    if isinstance(objective.residual, Paired):
+        return np.zeros((0, 0))
+    ev = found.evaluation
+    sigma, n_theta = float(np.sqrt(ev.s2)), objective.n_theta
+    slopes = []
+    for level, part, Lambda in zip(
+        design.levels, objective.slices, objective.factors(found.theta), strict=True
+    ):
+        q = len(Lambda)
+        back = design.scale * sigma * linalg.solve_triangular(level.R, np.eye(q))
+        half = back @ np.array([dL @ Lambda.T for dL in level.shape.unit_factors()]) @ back.T
+        dT = np.zeros((n_theta + 1, q, q))
+        dT[part] = half + half.transpose(0, 2, 1)
+        dT[n_theta] = 2 / sigma * (back @ Lambda) @ (back @ Lambda).T
+        slopes += [dT[:, i, j] for i, j in Shape(q, correlated=True).cells]
+    slopes.append(np.append(np.zeros(n_theta), 2 * design.scale**2 * sigma))
+    J = np.array(slopes)
+    cov = J @ _information(found) @ J.T
+    return np.asarray((cov + cov.T) / 2)
 
 
 def _df_satterthwaite(found: Search, L: Array) -> Array:

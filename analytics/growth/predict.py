@@ -20,19 +20,25 @@ not know, the band is slightly too wide.
 **The course of the population** is x'beta with standard error sqrt(x'Cov(beta)x).  The true course of a new
 therapy of a new therapist lies about it with the variance z_u'T_u z_u + z_v'T_v z_v.
 
-T and sigma are taken as known throughout.
+T and sigma are taken as known, unless a course is asked to allow for their estimation.  Then the variance
+of a course has one more term, for what errors of the variances do to the weights (Kackar & Harville 1984, J
+Am Stat Assoc 79, 853-862): with C the covariance of the elements s_k of every T and of sigma^2,
+
+    sum_kl C_kl r_k' A^-1 r_l,    r_k = da/ds_k - (dA/ds_k) w,    as  dw/ds_k = A^-1 r_k
+
+The variances of a therapist whose other therapies are given (`modes`) count as known there, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, special
 
-from .covariance import Array
+from .covariance import Array, Shape
 from .errors import DataError, SpecError
 from .modes import TherapistEffects
 from .results import FitResult
@@ -107,12 +113,15 @@ def expected_course(
     observed_times: ArrayLike,
     observed_values: ArrayLike,
     level: float = 0.80,
+    *,
+    with_variances: bool = False,
 ) -> Course:
     """Prediction at each of `times` from this therapy's ratings strictly before it.
 
     So an expected value never rests on the rating that it is compared with.  For models of intercept and
     time, from the stored result alone; for others there is `therapy_course`.  `observed_times` and
     `observed_values` (m,) may come in any order; `level` is the probability that the band holds the rating.
+    `with_variances`: allow for the estimation of the variances, where the result holds their covariance.
     Raises SpecError if the result has no estimates or its model has other effects than intercept and time,
     DataError if the arguments are not finite numbers of equal length.
     """
@@ -132,7 +141,7 @@ def expected_course(
         )
         return X, tuple(Z)
 
-    return _course(fitted, (at, t_obs, y_obs), rows(at), rows(t_obs), level, None)
+    return _course(fitted, (at, t_obs, y_obs), rows(at), rows(t_obs), level, None, with_variances)
 
 
 def therapy_course(
@@ -214,6 +223,7 @@ def _course(
     observed: ModelRows,
     level: float,
     therapist: TherapistEffects | None,
+    with_variances: bool = False,
 ) -> Course:
     """The prediction of the module's head; `axis`: times of the rows `at`, of the observed ones, and y."""
     _require_probability("level", level)
@@ -240,8 +250,29 @@ def _course(
         w = linalg.solve(A, a, assume_a="pos") if len(a) else a
         d = X[i] - w @ X_obs[before]
         mean[i] += w @ (y_obs - mean_obs)[before]
-        sd[i] = np.sqrt(own - a @ w + d @ fitted.cov @ d)
+        variance = own - a @ w + d @ fitted.cov @ d
+        if with_variances and fitted.cov_variances is not None and len(a):
+            known = None if therapist is None else fitted.groups.index(therapist.group)
+            variance += _of_weights(
+                fitted.cov_variances, [z[i] for z in Z], [z[before] for z in Z_obs], A, w, known
+            )
+        sd[i] = np.sqrt(variance)
     return Course(times, mean, sd, level, n_ratings, basis)
+
+
+def _of_weights(
+    C: Array, z: Sequence[Array], z_obs: Sequence[Array], A: Array, w: Array, known: int | None
+) -> float:
+    """What the estimation of the variances adds by way of the weights, at one time; `known`: the random term
+    whose variances are not estimated here."""
+    rows = []
+    for level, (own, others) in enumerate(zip(z, z_obs, strict=True)):
+        for E in Shape(len(own), correlated=True).unit_covariances():
+            r = others @ E @ (own - others.T @ w)
+            rows.append(np.zeros_like(r) if level == known else r)
+    rows.append(-w)
+    r = np.array(rows)
+    return float(np.sum(C * (r @ linalg.solve(A, r.T, assume_a="pos"))))
 
 
 def _model(result: FitResult) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-ENGINE = "analytics.growth 2.0.0"
+ENGINE = "analytics.growth 2.1.0"
 
 Status = Literal["ok", "singular", "not_converged", "no_variation", "insufficient_data", "timed_out"]
 FITTED: tuple[Status, ...] = ("ok", "singular")
@@ -63,7 +63,9 @@ class FitResult:
     `status` is `ok`; `singular` (fitted, a covariance matrix is on its boundary); or, without any number,
     `not_converged`, `timed_out`, `no_variation` or `insufficient_data`; `message` says why.  `loglik` is
     lme4's logLik (for REML, REML criterion / -2), `deviance` -2 times that.  `vcov_fixed` is the covariance
-    that the SEs come from (adjusted, for Kenward-Roger).  `theta`: relative Cholesky factors in the order of
+    that the SEs come from (adjusted, for Kenward-Roger); `vcov_variances` that of the elements of the random
+    terms' `cov`, lower triangles column by column in the order of the terms, and of sigma^2, empty for two
+    raters and in results of earlier engines.  `theta`: relative Cholesky factors in the order of
     the spec's terms, to start the next fit from.  `n`: rows used, rows dropped, and units per group.
     `fingerprint` is of all data used, `fingerprints` of each column and level.  `seconds`: time of the fit.
     """
@@ -82,6 +84,7 @@ class FitResult:
     fixed: tuple[FixedEffect, ...]
     random: tuple[RandomEffects, ...]
     vcov_fixed: Matrix
+    vcov_variances: Matrix
     theta: tuple[float, ...]
     n: Mapping[str, int]
     convergence: Convergence | None
@@ -104,6 +107,7 @@ class FitResult:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The result that `to_dict` was made from; raises KeyError if a field is missing."""
+        values = {"vcov_variances": [], **values}
         fields = {name: values[name] for name in cls.__dataclass_fields__}
         convergence = fields["convergence"]
         fields["fixed"] = tuple(FixedEffect(**row) for row in fields["fixed"])
@@ -111,6 +115,7 @@ class FitResult:
             RandomEffects(**{k: _tuples(v) for k, v in row.items()}) for row in fields["random"]
         )
         fields["vcov_fixed"] = _tuples(fields["vcov_fixed"])
+        fields["vcov_variances"] = _tuples(fields["vcov_variances"])
         fields["theta"] = _tuples(fields["theta"])
         fields["convergence"] = None if convergence is None else Convergence(**convergence)
         return cls(**fields)

@@ -27,7 +27,10 @@ ModelRows = tuple[Array, tuple[Array, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """The numbers of a result: beta (p,), Cov(beta) (p, p), sigma, and per random term Cov(b) = T (q, q)."""
+    """The numbers of a result: beta (p,), Cov(beta) (p, p), sigma, and per random term Cov(b) = T (q, q).
+
+    `cov_variances`: covariance of the elements of every T and of sigma^2; None where the result has none.
+    """
 
     result: FitResult
     names: tuple[str, ...]
@@ -36,6 +39,7 @@ class Fitted:
     groups: tuple[str, ...]
     T: tuple[Array, ...]
     sigma: float
+    cov_variances: Array | None
 
     @classmethod
     def of(cls, result: FitResult) -> Self:
@@ -50,6 +54,7 @@ class Fitted:
             groups=tuple(row.group for row in result.random),
             T=tuple(np.array(row.cov) for row in result.random),
             sigma=result.sigma,
+            cov_variances=np.array(result.vcov_variances) if result.vcov_variances else None,
         )
 
     def rows(self, spec: GrowthSpec, columns: Values, n: int, known: Categories | None) -> ModelRows:

@@ -68,6 +68,61 @@ def test_course_is_the_conditional_distribution_of_a_new_rating():
         assert course.mean[i] - course.lower[i] == pytest.approx(z * np.sqrt(variance), rel=1e-10)
 
 
+def weights(T: np.ndarray, variance: float, t: float, t_obs: np.ndarray) -> np.ndarray:
+    """Of earlier ratings in the prediction of a new one, both levels' T summed."""
+    Z, z = np.column_stack([np.ones(len(t_obs)), t_obs]), np.array([1.0, t])
+    return np.linalg.solve(Z @ T @ Z.T + variance * np.eye(len(t_obs)), Z @ T @ z)
+
+
+def test_a_course_that_allows_for_the_variances_is_wider_by_what_their_errors_do_to_the_weights():
+    """The weights' derivatives by differences, element by element of both T and of sigma^2."""
+    result = growth_fit()
+    T, C = sum(np.array(level.cov) for level in result.random), np.array(result.vcov_variances)
+    t, t_obs, y_obs = 4.0, np.array([0.0, 1.0, 2.5]), [4.1, 4.4, 5.9]
+    h = 1e-5
+    elements = [np.array(E) for E in ([[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]])] * 2
+    slopes = [
+        (weights(T + h * E, result.sigma**2, t, t_obs) - weights(T - h * E, result.sigma**2, t, t_obs))
+        / (2 * h)
+        for E in elements
+    ]
+    more, less = (weights(T, result.sigma**2 + step, t, t_obs) for step in (h, -h))
+    dw = np.array([*slopes, (more - less) / (2 * h)])
+    Z = np.column_stack([np.ones(3), t_obs])
+    A = Z @ T @ Z.T + result.sigma**2 * np.eye(3)
+
+    plain, wider = (
+        expected_course(result, [t], t_obs, y_obs, with_variances=allows) for allows in (False, True)
+    )
+    np.testing.assert_array_equal(plain.mean, wider.mean)
+    assert wider.sd[0] ** 2 - plain.sd[0] ** 2 == pytest.approx(np.sum(C * (dw @ A @ dw.T)), rel=1e-5)
+
+
+def test_without_earlier_ratings_or_without_their_covariance_the_variances_add_nothing():
+    result = growth_fit()
+    older = FitResult.from_dict({k: v for k, v in result.to_dict().items() if k != "vcov_variances"})
+    assert older.vcov_variances == ()
+    for fitted, observed in ((result, []), (older, [4.0])):
+        times = [0.0] * len(observed)
+        plain, asked = (
+            expected_course(fitted, [2.0], times, observed, with_variances=allows) for allows in (False, True)
+        )
+        np.testing.assert_array_equal(plain.sd, asked.sd)
+
+
+def test_the_covariance_of_the_variances_is_how_far_they_scatter_over_studies():
+    """100 studies of 60 therapists: SDs of the estimates against those that the fits state."""
+    spec = GrowthSpec.from_formula("y ~ time", TWO_LEVELS)
+    estimates, stated = [], []
+    for seed in range(100):
+        result = fit(LongData.from_columns(simulated(seed, n_therapists=60, times=TIMES), spec), spec)
+        cells = [np.array(level.cov)[[0, 1, 1], [0, 0, 1]] for level in result.random]
+        estimates.append([*np.concatenate(cells), result.sigma**2])
+        stated.append(np.sqrt(np.diag(result.vcov_variances)))
+    # The relative error of an SD from 100 draws is 1 / sqrt(200) = 0.07.
+    np.testing.assert_allclose(np.median(stated, axis=0), np.std(estimates, axis=0, ddof=1), rtol=0.25)
+
+
 def test_expected_value_does_not_know_the_rating_at_its_time_or_later_ones():
     result = growth_fit()
     times = np.array([0.0, 1.0, 2.0])
