@@ -58,9 +58,9 @@ class Design:
 
 
 DESIGNS = {
-    2201: Design(StudyDesign(70, 370 / 70, SESSIONS, "poisson"), 250),
-    2202: Design(StudyDesign(12, 5, SESSIONS), 500),
-    2203: Design(StudyDesign(8, 3, SESSIONS), 1000),
+    2201: Design(StudyDesign(70, 370 / 70, SESSIONS, "poisson"), 75),
+    2202: Design(StudyDesign(12, 5, SESSIONS), 150),
+    2203: Design(StudyDesign(8, 3, SESSIONS), 300),
 }
 
 

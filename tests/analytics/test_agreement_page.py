@@ -112,11 +112,16 @@ def test_a_pair_enters_only_where_the_patient_s_rating_may_be_seen(
     assert n_pairs(cast.therapist) == int(shown)
 
 
-def test_a_rating_waits_until_the_therapist_has_given_their_own(cast: Cast) -> None:
+def test_a_rating_waits_until_the_therapist_has_sent_every_form_of_their_own(cast: Cast) -> None:
+    """One's own rating of the alliance alone does not show the patient's."""
+    feelings = factories.instrument("dpccq-feelings", "therapist")
+    factories.replan(cast.study, extra=[{"instrument": feelings, "sessions": [1, 2, 3]}])
     session = factories.hold_session(cast.therapy)
     factories.give(factories.form_of(session, "patient"), 6)
+    rating, other = session.assignments.filter(rater="therapist").order_by("-instrument__code")
+    factories.give(rating, 5, user=cast.therapist)
     assert n_pairs(cast.therapist) == 0
-    factories.give(factories.form_of(session, "therapist"), 5, user=cast.therapist)
+    factories.give(other, 1, user=cast.therapist)
     assert n_pairs(cast.therapist) == 1
 
 
