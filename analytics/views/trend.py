@@ -112,12 +112,15 @@ def _facet(
 ) -> Facet:
     panel = _panel(trend, form, scale, dips.sessions if dips and scale == OUTCOME_SCALE else ())
     is_empty = not (panel.patient or panel.therapist or panel.expected)
+    spec = charts.panel_spec(panel, is_small=is_small, writing=writing_of_the_page())
     query = {"perspective": trend.perspective, "scale": scale, "time": trend.coding.code}
     return Facet(
         code=scale,
         query=urlencode(query),
         title=_title(form, scale),
-        chart=None if is_empty else charts.panel_spec(panel, is_small=is_small, writing=writing_of_the_page()),
+        chart=None
+        if is_empty
+        else charts.panel_spec(panel, is_small=is_small, writing=writing_of_the_page()),
         sentence=_sentence(trend, scale),
         rows=charts.table(panel),
         outlook=trend.outlook(scale),
