@@ -283,7 +283,7 @@ def _dip_layers(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing)
         {
             "session": point.session,
             "value": point.value,
-            "words": _("Session %(session)d: possible dip, worth asking about") % {"session": point.session},
+            "words": _("Session %(session)s: possible dip, worth asking about") % {"session": point.session},
             "short": writing.in_picture(_("possible dip")),
         }
         for point in panel.drawn(PATIENT)

@@ -118,9 +118,7 @@ def _facet(
         code=scale,
         query=urlencode(query),
         title=_title(form, scale),
-        chart=None
-        if is_empty
-        else charts.panel_spec(panel, is_small=is_small, writing=writing_of_the_page()),
+        chart=None if is_empty else spec,
         sentence=_sentence(trend, scale),
         rows=charts.table(panel),
         outlook=trend.outlook(scale),
