@@ -1,0 +1,204 @@
+"""Random worlds: whatever page or answer of the API somebody opens, no rating is in it that an independent
+telling of the rule hides from them.
+
+The patients' ratings are 1.25, 2.25, 3.25 …, each on every scale, and therapists rate whole numbers. So each
+of these numbers in a body, also rounded to 1.2 or 1.3, says whose rating it is.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from django.urls.resolvers import RoutePattern
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alliance_site.policy import POLICY
+from surveys.models import Response, Therapy
+from tests import factories
+from tests.conftest import Cast, signed_in
+from tests.test_permissions import ROUTES
+
+pytestmark = pytest.mark.django_db
+
+ACTORS = ("therapist", "colleague", "supervisor", "clinic_admin", "researcher", "stranger", "superuser")
+# Coded, and the researcher's to have.
+DATASETS = {"api-study-ratings", "api-study-composites"}
+REVERSED = (4, 10)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """One session: what the patient shares, None where they sent nothing, and whether the therapist rated."""
+
+    sharing: str | None
+    by_therapist: bool
+
+
+@dataclass(frozen=True)
+class World:
+    visibility: str
+    is_ended: bool
+    own: tuple[Rated, ...]
+    other: tuple[Rated, ...]
+    colleagues: tuple[Rated, ...]
+
+
+def answers(effective: dict[int, int]) -> dict[int, int]:
+    """What is ticked so that the items count as these values: two of them count the other way round."""
+    return {item: 8 - value if item in REVERSED else value for item, value in effective.items()}
+
+
+def canary(number: int) -> dict[int, int]:
+    """Items 1, 3 and 4 are each on another scale of four items."""
+    return answers({item: number + (item in (1, 3, 4)) for item in range(1, 13)})
+
+
+def in_body(number: int, body: str) -> bool:
+    """Shares of a hundred, which the rules of dips are described with, are no ratings."""
+    return re.search(rf"(?<![\d.,:]){number}[.,](25|2|3)(?![\d.:]|\s?%)", body) is not None
+
+
+def body_of(answer: HttpResponse) -> str:
+    """With its headers; of a drawn picture what it says of its marks, as places in it are numbers, too."""
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    text = content.decode()
+    if "svg" in answer.headers.get("Content-Type", ""):
+        text = " ".join(re.findall(r'aria-label="([^"]*)"', text))
+    return " ".join(f"{key}: {value}" for key, value in answer.headers.items()) + text
+
+
+def fill(therapy: Therapy, sessions: tuple[Rated, ...], numbers: Iterator[int]) -> dict[int, Rated]:
+    given_ = {}
+    begin = timezone.now() - timedelta(hours=30)
+    for at, rated in enumerate(sessions):
+        session = factories.hold_session(therapy, begin + timedelta(hours=at))
+        if rated.sharing is not None:
+            number = next(numbers)
+            form = factories.form_of(session, "patient")
+            factories.give(form, canary(number), sharing=rated.sharing)
+            given_[number] = rated
+        if rated.by_therapist:
+            whole = answers(dict.fromkeys(range(1, 13), 5))
+            factories.give(factories.form_of(session, "therapist"), whole, user=therapy.therapist.user)
+    return given_
+
+
+def may_see(world: World, actor: str, owner: str, is_over: bool, rated: Rated) -> bool:
+    """Only who treats the patient; never in a blind study, never what is not shared; under the delayed policy
+    after the end; else after one's own rating."""
+    if actor != owner or rated.sharing == "none" or world.visibility == "blind":
+        return False
+    return is_over if world.visibility == "delayed" else rated.by_therapist
+
+
+def addresses(cast: Cast) -> Iterator[tuple[str, str]]:
+    """Every route that can be read, with every object of the world."""
+    therapies = list(Therapy.objects.filter(study=cast.study).order_by("pk"))
+    values = {
+        "therapy_id": [row.pk for row in therapies],
+        "session_id": [session.pk for row in therapies for session in row.sessions.all()],
+        "assignment_id": [
+            form.pk
+            for row in therapies
+            for session in row.sessions.all()
+            for form in session.assignments.all()
+        ],
+        "response_id": list(Response.objects.values_list("pk", flat=True)),
+        "patient_id": [row.patient_id for row in therapies],
+        "user_id": [cast.therapist.pk, cast.colleague.pk],
+        "study_id": [cast.study.pk],
+    }
+    readable = {name for name, method in POLICY if method == "GET"}
+    for route in ROUTES:
+        names = list(route.pattern.converters)
+        is_path = isinstance(route.pattern, RoutePattern)
+        if route.name in readable and is_path and set(names) <= set(values):
+            for chosen in itertools.product(*(values[name] for name in names)):
+                yield route.name, reverse(route.name, kwargs=dict(zip(names, chosen, strict=True)))
+
+
+def walk(cast: Cast, world: World) -> tuple[list[str], set[int]]:
+    """What shows and must not, and which ratings their therapist could read somewhere."""
+    factories.set_visibility(cast.study, world.visibility)
+    other = factories.make_therapy(cast.study, cast.therapist, cast.supervisor)
+    numbers = iter(range(1, 7))
+    ratings = [
+        (number, owner, is_over, rated)
+        for therapy, sessions, owner, is_over in (
+            (cast.therapy, world.own, "therapist", world.is_ended),
+            (other, world.other, "therapist", False),
+            (cast.colleague_therapy, world.colleagues, "colleague", False),
+        )
+        for number, rated in fill(therapy, sessions, numbers).items()
+    ]
+    if world.is_ended:
+        cast.therapy.ended_on, cast.therapy.end_reason = timezone.localdate(), "completed"
+        cast.therapy.save(update_fields=["ended_on", "end_reason"])
+    wrong, read = [], set()
+    pages = list(addresses(cast))
+    for actor in (*ACTORS, "anonymous"):
+        client = Client() if actor == "anonymous" else signed_in(getattr(cast, actor))
+        for name, url in pages:
+            if name in DATASETS and actor == "researcher":
+                continue
+            for address in (url, f"{url}?perspective=therapist&scale=bond") if "therap" in name else (url,):
+                body = body_of(client.get(address))
+                for number, owner, is_over, rated in ratings:
+                    if in_body(number, body):
+                        read.add(number)
+                        if not may_see(world, actor, owner, is_over, rated):
+                            wrong.append(f"{actor} at {address}: rating {number}, {rated}")
+    visible = {
+        number for number, owner, is_over, rated in ratings if may_see(world, owner, owner, is_over, rated)
+    }
+    assert visible <= read, "a rating that may be seen is shown to its therapist"
+    return wrong, read
+
+
+ALL = (Rated("scores", True), Rated("none", True), Rated("answers", False))
+
+
+@pytest.mark.parametrize("visibility", ["blind", "feedback"])
+def test_no_page_shows_a_rating_that_its_reader_may_not_see(cast: Cast, visibility: str) -> None:
+    world = World(visibility, is_ended=False, own=ALL, other=(), colleagues=ALL[:2])
+    wrong, _ = walk(cast, world)
+    assert wrong == []
+
+
+RATED = st.builds(Rated, st.sampled_from([None, "none", "scores", "answers"]), st.booleans())
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(
+    world=st.builds(
+        World,
+        st.sampled_from(["blind", "delayed", "feedback"]),
+        st.booleans(),
+        st.lists(RATED, min_size=1, max_size=3).map(tuple),
+        st.lists(RATED, max_size=1).map(tuple),
+        st.lists(RATED, max_size=2).map(tuple),
+    )
+)
+def test_in_no_world_does_a_page_show_a_rating_that_its_reader_may_not_see(cast: Cast, world: World) -> None:
+    undo = transaction.savepoint()
+    wrong, _ = walk(cast, world)
+    transaction.savepoint_rollback(undo)
+    for row in (cast.therapy, cast.study):
+        row.refresh_from_db()
+    cast.study.__dict__.pop("current", None)
+    assert wrong == []
