@@ -173,7 +173,7 @@ class DipModel:
         between = cache(self._between_sd)
         times = [LINEAR.at(rating.session) for rating in ratings]
         values = [rating.value for rating in ratings]
-        course = expected_course(self.result, times, times, values, level=BAND)
+        course = expected_course(self.result, times, times, values, level=BAND, with_variances=True)
         return [
             Expectation(between(t), sigma, mean, lower)
             for t, mean, lower in zip(times, course.mean.tolist(), course.lower.tolist(), strict=True)

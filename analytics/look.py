@@ -21,7 +21,7 @@ PICTURE = {
 
 def marks(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]]:
     """By name; shape and dash tell the raters apart without colour."""
-    accent, therapist, muted, card = (colours[name] for name in ("accent", "therapist", "muted", "card"))
+    accent, therapist, dip, muted, line, card = (colours[name] for name in TOKENS)
     font = {"fontSize": 13, "font": "system-ui, sans-serif"}
     return {
         "patient-line": {"stroke": accent, "strokeWidth": 2},
@@ -39,14 +39,8 @@ def marks(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]
         "band": {"fill": accent if perspective == PATIENT else therapist, "fillOpacity": 0.14},
         "lone-band": {"stroke": accent if perspective == PATIENT else therapist, "strokeOpacity": 0.3},
         "course-line": {"stroke": muted, "strokeWidth": 1},
-        "dip": {
-            "shape": "triangle-down",
-            "size": 40,
-            "fill": colours["dip"],
-            "strokeWidth": 0,
-            "yOffset": 12,
-        },
-        "dip-label": {"fill": colours["dip"], **font, "fontSize": 12},
+        "dip": {"shape": "triangle-down", "size": 40, "fill": dip, "strokeWidth": 0, "yOffset": 12},
+        "dip-label": {"fill": dip, **font, "fontSize": 12},
         "pause": {"stroke": muted, "strokeWidth": 1, "strokeDash": [1, 3]},
         "pause-label": {"fill": muted, **font, "fontSize": 12},
         "course-label": {"fill": muted, **font},
@@ -69,8 +63,8 @@ def marks(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]
         "axis": {
             "labelColor": muted,
             "titleColor": muted,
-            "gridColor": colours["line"],
-            "domainColor": colours["line"],
+            "gridColor": line,
+            "domainColor": line,
             "tickColor": muted,
             "labelFontSize": 13,
             "titleFontSize": 13,
