@@ -61,6 +61,8 @@ def marks(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]
             "yOffset": 9,
         },
         "axis": {
+            # Vega would describe it in English; what it says stands in the table.
+            "aria": False,
             "labelColor": muted,
             "titleColor": muted,
             "gridColor": line,

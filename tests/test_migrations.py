@@ -9,6 +9,7 @@ def test_no_migration_is_missing() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_migrations_run_backwards_and_forwards() -> None:
     call_command("migrate", "analytics", "zero", verbosity=0)

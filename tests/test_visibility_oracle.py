@@ -167,7 +167,7 @@ def walk(cast: Cast, world: World) -> tuple[list[str], set[int]]:
 ALL = (Rated("scores", True), Rated("none", True), Rated("answers", False))
 
 
-@pytest.mark.parametrize("visibility", ["blind", "feedback"])
+@pytest.mark.parametrize("visibility", [pytest.param("blind", marks=pytest.mark.slow), "feedback"])
 def test_no_page_shows_a_rating_that_its_reader_may_not_see(cast: Cast, visibility: str) -> None:
     world = World(visibility, is_ended=False, own=ALL, other=(), colleagues=ALL[:2])
     wrong, _ = walk(cast, world)

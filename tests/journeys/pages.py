@@ -17,6 +17,7 @@ from tests.journeys.conftest import Site, new_link
 from tests.journeys.test_main_job import console_errors, sign_in
 
 WALKS = count()
+DRAWN = "[...document.querySelectorAll('.vega-chart')].every((chart) => chart.dataset.ready === 'yes')"
 SIZES = {"phone": {"width": 360, "height": 640}, "desk": {"width": 1280, "height": 800}}
 # A page about a wrong address, a slip or something that is over is answered like this, and the browser's
 # console says so.
@@ -481,6 +482,6 @@ WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
 
 def _drawn(name: str, page: Page, errors: list[str]) -> Iterator[tuple[str, Page, list[str]]]:
     if page.locator(".vega-chart").count():
-        page.wait_for_selector(".vega-chart[data-ready=yes]")
+        page.wait_for_function(DRAWN)
     yield name, page, [error for error in errors if not ANSWERED.search(error)]
     errors.clear()

@@ -168,7 +168,7 @@ SIGHTS = {
 }
 
 
-@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize("language", ["en", pytest.param("ar", marks=pytest.mark.slow)])
 def test_no_page_of_a_form_has_a_serious_finding_in_any_sight(
     site: Site, browser: Browser, language: str
 ) -> None:

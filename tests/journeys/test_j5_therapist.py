@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.journeys.conftest import ROOT, Site
+from tests.journeys.pages import DRAWN
 from tests.journeys.test_j4_withdrawal import assert_fine
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send, sign_in
 
@@ -107,7 +108,8 @@ def api_values(site: Site, therapy: str, number: int) -> list[float]:
 
 def row_of(page: Page, number: int) -> Locator:
     return page.locator(
-        "table.data tbody tr", has=page.get_by_role("rowheader", name=str(number), exact=True)
+        "#table-title ~ .table-frame tbody tr",
+        has=page.get_by_role("rowheader", name=str(number), exact=True),
     )
 
 
@@ -147,9 +149,51 @@ def test_the_chart_is_two_clicks_from_the_sign_in(site: Site, browser: Browser, 
     page, errors = therapist_page(site, browser, size)
     page.get_by_role("link", name=code, exact=True).click()
     page.wait_for_selector(".vega-chart[data-ready=yes]")
-    expect(page.locator(".vega-chart svg")).to_be_visible()
+    expect(page.locator(".vega-chart svg").first).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text(code)
     assert errors == []
+
+
+@SIZES
+def test_another_scale_is_chosen_in_place_and_stands_in_the_address(
+    site: Site, browser: Browser, size: dict[str, Any]
+) -> None:
+    therapy, _ = quiet_therapy(site)
+    page, errors = therapist_page(site, browser, size)
+    page.goto(f"{site.base_url}/therapies/{therapy}/")
+    loads: list[str] = []
+    page.on("domcontentloaded", lambda _: loads.append(page.url))
+    page.locator("select[name=scale]").select_option("bond")
+    expect(page.locator("#chart-title")).to_have_text(
+        "Bond by session, and what is expected of the patient’s ratings"
+    )
+    page.locator("select[name=time]").select_option("log")
+    page.wait_for_url(f"**/therapies/{therapy}/?perspective=patient&scale=bond&time=log")
+    page.wait_for_function(DRAWN)
+    assert loads == [], "the page itself was not loaded again"
+    assert page.evaluate("localStorage.length") == 0, "no page with ratings is kept in the browser"
+    assert_fine(page, f"j5-bond-{label(size)}")
+    page.go_back()
+    expect(page.locator("select[name=scale]")).to_have_value("bond")
+    expect(page.locator("select[name=time]")).to_have_value("linear")
+    assert errors == []
+
+
+def test_without_script_a_choice_is_made_with_a_button_and_the_charts_are_pictures(
+    site: Site, browser: Browser
+) -> None:
+    therapy, _ = quiet_therapy(site)
+    context = browser.new_context(**DESK, java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, site, "therapist")
+    page.goto(f"{site.base_url}/therapies/{therapy}/")
+    page.locator("select[name=scale]").select_option("goal")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#chart-title")).to_contain_text("Goal by session")
+    pictures = page.locator("figure img")
+    assert pictures.count() == 4
+    for picture in pictures.all():
+        assert page.request.get(site.base_url + str(picture.get_attribute("src"))).ok
 
 
 @SIZES

@@ -103,13 +103,12 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
         "all => all.map(e => e.getAttribute('aria-label'))"
     )
     assert any(f"Session {session}, patient, {MEAN:.1f}, expected" in mark for mark in marks), marks
-    desk.locator(".vega-chart svg [aria-label^='Session']").last.hover()
+    desk.locator(".vega-chart").first.locator("svg [aria-label^='Session']").last.hover()
     expect(desk.locator(".chart-tip").first).to_contain_text("Session ")
-    row = desk.locator(
-        "table.data tbody tr", has=desk.get_by_role("rowheader", name=str(session), exact=True)
-    )
+    number = desk.get_by_role("rowheader", name=str(session), exact=True)
+    row = desk.locator("#table-title ~ .table-frame tbody tr", has=number)
     expect(row.locator("td").first).to_have_text(f"{MEAN:.1f}")
-    expect(desk.locator(".freshness")).to_contain_text(f"from {n_ratings} patient ratings")
+    expect(desk.locator(".freshness").first).to_contain_text(f"from {n_ratings} patient ratings")
     assert errors == []
 
     desk = browser.new_context(**DESK).new_page()
