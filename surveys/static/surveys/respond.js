@@ -223,7 +223,9 @@
     if (intent) {
       say("sending");
       sending.now();
-    } else saving.now();
+    } else if (unsaved.size) saving.now();
+    // What the page came with is stored; a reload in the middle must not leave that open.
+    else if (form.querySelector('input[name^="item_"]:checked')) say("saved");
   };
 
   document.querySelector("form[data-forget]")?.addEventListener("submit", () => {
