@@ -48,6 +48,10 @@ class Panel:
     dips: Collection[int] = ()
     """Sessions whose patient's rating is a possible dip."""
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.patient or self.therapist or self.expected)
+
     def drawn(self, rater: str) -> Sequence[Rating]:
         series = self.patient if rater == PATIENT else self.therapist
         return series if self.has_one_scale or rater == self.perspective else ()

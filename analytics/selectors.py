@@ -67,7 +67,6 @@ class ExpectedPoint:
 class FitSummary:
     id: UUID
     status: str
-    read_at: datetime
     fitted_at: datetime
     n_newer: int
     n_therapists: int
@@ -283,7 +282,6 @@ def _summary(fit: GrowthFit, n_now: int) -> FitSummary:
     return FitSummary(
         id=fit.pk,
         status=fit.status,
-        read_at=fit.read_at,
         fitted_at=fit.fitted_at,
         # Counted, not compared by time: a form that was sent earlier may be stored later.
         n_newer=max(0, n_now - fit.n_ratings),

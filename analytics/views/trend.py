@@ -111,14 +111,13 @@ def _facet(
     trend: Trend, form: AllianceForm, scale: str, dips: TherapyDips | None, *, is_small: bool
 ) -> Facet:
     panel = _panel(trend, form, scale, dips.sessions if dips and scale == OUTCOME_SCALE else ())
-    is_empty = not (panel.patient or panel.therapist or panel.expected)
-    spec = charts.panel_spec(panel, is_small=is_small, writing=writing_of_the_page())
+    writing = writing_of_the_page()
     query = {"perspective": trend.perspective, "scale": scale, "time": trend.coding.code}
     return Facet(
         code=scale,
         query=urlencode(query),
         title=_title(form, scale),
-        chart=None if is_empty else spec,
+        chart=None if panel.is_empty else charts.panel_spec(panel, is_small=is_small, writing=writing),
         sentence=_sentence(trend, scale),
         rows=charts.table(panel),
         outlook=trend.outlook(scale),
@@ -155,5 +154,7 @@ def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
         raise Http404("There is nothing to draw.")
     dips = _dips(request.user, trend) if trend.scale == OUTCOME_SCALE else None
     panel = _panel(trend, trend.form, trend.scale, dips.sessions if dips else ())
+    if panel.is_empty:
+        raise Http404("There is nothing to draw yet.")
     spec = charts.panel_spec(panel, colours=PICTURE, writing=writing_of_the_page())
     return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")

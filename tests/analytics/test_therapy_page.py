@@ -155,6 +155,12 @@ def test_the_picture_for_print_is_that_of_the_choice(world: tuple[Client, Therap
     assert len(pictures) == 4
 
 
+def test_there_is_no_picture_of_nothing(cast: Cast) -> None:
+    client, url = signed_in(cast.therapist), f"/therapies/{cast.therapy.pk}/"
+    assert client.get(f"{url}chart.svg").status_code == 404
+    assert "No rating to show yet" in client.get(url).content.decode()
+
+
 def test_breaks_and_changes_of_therapist_are_marked(cast: Cast) -> None:
     now = timezone.now()
     for days in (100, 93, 50, 40):
