@@ -18,6 +18,23 @@ class Therapist(models.Model):
     supervisor = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="supervisees"
     )
+    # A choice holds for one person: another supervisor begins with nothing.
+    ratings_shared_with = models.ForeignKey(
+        User,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The supervisor who may see the therapist's own ratings of the alliance",
+    )
+    practice_shared_with = models.ForeignKey(
+        User,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The supervisor who may see what the therapist says of their own practice (DPCCQ)",
+    )
 
     class Meta:
         constraints = [

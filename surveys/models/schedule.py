@@ -68,6 +68,10 @@ class StudyVersion(models.Model):
     visibility = models.CharField(
         max_length=12, choices=Visibility, blank=True, help_text="Empty only in a draft: there is no default"
     )
+    is_open_to_supervisors = models.BooleanField(
+        default=False,
+        help_text="Whether supervisors see of the patients' ratings what therapists see",
+    )
     reminder_hours = ArrayField(
         models.PositiveSmallIntegerField(),
         default=list,
@@ -87,6 +91,10 @@ class StudyVersion(models.Model):
                 condition=Q(visibility__in=["blind", "delayed", "feedback"])
                 | Q(visibility="", active_from=None),
                 name="study_version_visibility_is_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_open_to_supervisors=False) | ~Q(visibility="blind"),
+                name="study_version_blind_is_blind_for_all",
             ),
             models.CheckConstraint(
                 condition=Q(reminder_hours__len__lte=2), name="study_version_reminds_twice_at_most"
