@@ -8,6 +8,10 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /app
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin alliance
 
+# Letters for the texts of PDF files and pictures.
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends fonts-dejavu-core \
+    && rm -rf /var/lib/apt/lists/*
+
 COPY requirements.txt ./
 RUN pip install --quiet --require-hashes -r requirements.txt
 

@@ -76,7 +76,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "session-correct",
         methods=("GET", "POST"),
     ),
-    **_lines(THERAPIST, "therapy", "therapy-chart", "agreement"),
+    **_lines(THERAPIST, "therapy", "therapy-chart", "therapy-pdf", "agreement"),
     **_lines(THERAPIST, "dip", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "study-dips", methods=("GET", "POST")),
     **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "form-links"),

@@ -30,6 +30,8 @@ MIN_THERAPISTS, MIN_THERAPIES = 8, 24
 BAND = 0.80
 # A worker is heard every few seconds, in a long refit only before and after it.
 SILENCE = timedelta(seconds=55)
+# A model that does not know of newer ratings is behind after this long.
+FRESH = timedelta(hours=24)
 WEEK = timedelta(weeks=1)
 # Between two sessions; longer is a break.
 LONGEST_GAP = 4 * WEEK
@@ -95,11 +97,13 @@ class AllianceForm:
 @dataclass(frozen=True)
 class Outlook:
     """What the models of one scale say of a therapy: `fit` is the last good one, `problem` says why there is
-    none or why a newer attempt failed, `expected` is empty where no number is better than a false one."""
+    none or why a newer attempt failed, `expected` is empty where no number is better than a false one.
+    `attempt` is the status of the last fit, good or not."""
 
     expected: tuple[ExpectedPoint, ...] = ()
     fit: FitSummary | None = None
     problem: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,25 @@ class Trend:
         begun = [Pause(0, "taken_over")] if self.therapy.previous_id else []
         is_handed_over = self.therapy.end_reason == Therapy.EndReason.TRANSFER
         return (*begun, *breaks, *([Pause(self.plan.n_held, "handed_over")] if is_handed_over else []))
+
+    @property
+    def latest(self) -> date | None:
+        """The day of the latest rating that is shown of the chosen scale, by either rater."""
+        days = [point.submitted_on for rater in self.forms for point in self.of(rater)]
+        return max(days, default=None)
+
+    def state(self, scale: str) -> str:
+        """What stands behind the expected course of a scale: `fresh`, `stale` (newer ratings wait for a
+        model), `failed` (the last attempt gave none), or `never` (there was none yet)."""
+        outlook = self.outlook(scale)
+        if self.refit_failed_at or outlook.attempt in ("not_converged", "timed_out"):
+            return "failed"
+        if outlook.fit is None:
+            return "never"
+        if outlook.problem:
+            return "failed"
+        is_waited_for = self.silence or timezone.now() - outlook.fit.fitted_at > FRESH
+        return "stale" if outlook.fit.n_newer and is_waited_for else "fresh"
 
     def outlook(self, scale: str = "") -> Outlook:
         """Of the scale that is looked at, unless another is named."""
@@ -211,11 +234,12 @@ def therapy_trend(
 def _outlook(good: GrowthFit | None, latest: GrowthFit, n_now: int, trend: Trend, scale: str) -> Outlook:
     problem = str(REASONS[latest.status]) if latest.status not in FITTED else ""
     if good is None:
-        return Outlook(problem=problem)
+        return Outlook(problem=problem, attempt=latest.status)
     if not carries_course(good):
         too_few = _("it needs ratings of at least %(therapies)d therapies by %(therapists)d therapists.")
-        return Outlook(problem=too_few % {"therapies": MIN_THERAPIES, "therapists": MIN_THERAPISTS})
-    return Outlook(_expected(good, trend, scale), _summary(good, n_now), problem)
+        words = too_few % {"therapies": MIN_THERAPIES, "therapists": MIN_THERAPISTS}
+        return Outlook(problem=words, attempt=latest.status)
+    return Outlook(_expected(good, trend, scale), _summary(good, n_now), problem, latest.status)
 
 
 def n_ratings_now(study_id: UUID, perspective: str, form: AllianceForm) -> Mapping[str, int]:

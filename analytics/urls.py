@@ -8,6 +8,7 @@ urlpatterns = [
     path("caseload/agreement/", agreement.agreement, name="agreement"),
     path("therapies/<uuid:therapy_id>/", trend.therapy, name="therapy"),
     path("therapies/<uuid:therapy_id>/chart.svg", trend.chart, name="therapy-chart"),
+    path("therapies/<uuid:therapy_id>/page.pdf", trend.sheet, name="therapy-pdf"),
     path("therapies/<uuid:therapy_id>/dips/<uuid:response_id>/", dips.dip, name="dip"),
     path("clinic/studies/<uuid:study_id>/dips/", dips.study, name="study-dips"),
     path("studies/", research.studies, name="study-list"),

@@ -181,6 +181,7 @@ def test_the_pages_of_one_s_own_role_open(town: Cast, actor: str, name: str) -> 
     [
         "therapy",
         "therapy-chart",
+        "therapy-pdf",
         "session-log",
         "session-today",
         "session-correct",

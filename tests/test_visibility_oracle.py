@@ -25,6 +25,7 @@ from alliance_site.policy import POLICY
 from surveys.models import Response, Therapy
 from tests import factories
 from tests.conftest import Cast, signed_in
+from tests.files import pdf_words
 from tests.test_permissions import ROUTES
 
 pytestmark = pytest.mark.django_db
@@ -70,8 +71,9 @@ def in_body(number: int, body: str) -> bool:
 def body_of(answer: HttpResponse) -> str:
     """With its headers; of a drawn picture what it says of its marks, as places in it are numbers, too."""
     content = b"".join(answer.streaming_content) if answer.streaming else answer.content
-    text = content.decode()
-    if "svg" in answer.headers.get("Content-Type", ""):
+    kind = answer.headers.get("Content-Type", "")
+    text = pdf_words(content) if kind == "application/pdf" else content.decode()
+    if "svg" in kind:
         text = " ".join(re.findall(r'aria-label="([^"]*)"', text))
     return " ".join(f"{key}: {value}" for key, value in answer.headers.items()) + text
 

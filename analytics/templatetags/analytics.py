@@ -17,6 +17,20 @@ FORM_STATES = {
 }
 
 
+# What a reader is told first of a panel's age; the sentence after it says the rest.
+FRESHNESS = {
+    "fresh": _("Up to date."),
+    "stale": _("Out of date."),
+    "failed": _("Not up to date: the last attempt failed."),
+    "never": _("No model yet."),
+}
+
+
+@register.filter
+def freshness_words(state: str) -> str:
+    return str(FRESHNESS[state])
+
+
 @register.filter
 def one_decimal(value: float | None) -> str:
     """5.25 as 5.3 (or 5,3); a dash where there is no number."""

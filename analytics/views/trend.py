@@ -1,7 +1,9 @@
-"""The page of one therapy: its course, told by a chart, a sentence and a table of the same numbers."""
+"""The page of one therapy: its course, told by a chart, a sentence and a table of the same numbers; and the
+same as a file."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -9,8 +11,13 @@ import vl_convert
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import get_language, get_language_bidi, gettext
 from django.utils.translation import gettext_lazy as _
 
+from alliance_site.sheets import Sheet, pdf
 from analytics import charts, wording
 from analytics.dataset import CODINGS, LINEAR, TimeCoding
 from analytics.dip_selectors import TherapyDips, therapy_dips
@@ -25,6 +32,8 @@ from surveys.selectors import OUTCOME_SCALE
 PERSPECTIVES = ("patient", "therapist")
 # Of the scales that alliance forms have in common, in this order; others are called as their form calls them.
 SCALES = {"total": _("Alliance"), "goal": _("Goal"), "task": _("Task"), "bond": _("Bond")}
+WIDTHS = {"large": 760, "small": 456}
+MARGINS = {"left": 24, "right": 24}
 TIMES = {"linear": _("steady from session to session"), "log": _("most in the first sessions")}
 
 
@@ -51,10 +60,10 @@ class Choice:
 
 
 @transaction.atomic
-def _trend(request: HttpRequest, therapy_id: UUID) -> Trend:
+def _trend(request: HttpRequest, therapy_id: UUID, act: str = "therapy.view") -> Trend:
     choice = Choice.of(request.GET)
     therapy = get_therapy_or_404(request.user, therapy_id)
-    audit.record("therapy.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
+    audit.record(act, subject=therapy, actor=request.user, clinic=therapy.study.clinic)
     return therapy_trend(request.user, therapy, choice.perspective, choice.scale, choice.coding)
 
 
@@ -87,20 +96,31 @@ def _sentence(trend: Trend, scale: str) -> str:
 @dataclass(frozen=True)
 class Facet:
     """One scale of the form: its picture, None where there is nothing to draw, and the same in words, as a
-    table, and what it rests on."""
+    table, and what it rests on (`state`: analytics.selectors.Trend.state)."""
 
     code: str
     query: str
     """The address of this view of the therapy."""
     title: str
-    chart: dict[str, object] | None
+    panel: charts.Panel
+    is_small: bool
     sentence: str
-    rows: Sequence[charts.Row]
     outlook: Outlook
+    state: str
 
     @property
     def spec_id(self) -> str:
         return f"spec-{self.code}"
+
+    @cached_property
+    def chart(self) -> dict[str, object] | None:
+        if self.panel.is_empty:
+            return None
+        return charts.panel_spec(self.panel, is_small=self.is_small, writing=writing_of_the_page())
+
+    @property
+    def rows(self) -> Sequence[charts.Row]:
+        return charts.table(self.panel)
 
 
 def _title(form: AllianceForm, scale: str) -> str:
@@ -110,45 +130,59 @@ def _title(form: AllianceForm, scale: str) -> str:
 def _facet(
     trend: Trend, form: AllianceForm, scale: str, dips: TherapyDips | None, *, is_small: bool
 ) -> Facet:
-    panel = _panel(trend, form, scale, dips.sessions if dips and scale == OUTCOME_SCALE else ())
-    writing = writing_of_the_page()
     query = {"perspective": trend.perspective, "scale": scale, "time": trend.coding.code}
     return Facet(
         code=scale,
         query=urlencode(query),
         title=_title(form, scale),
-        chart=None if panel.is_empty else charts.panel_spec(panel, is_small=is_small, writing=writing),
+        panel=_panel(trend, form, scale, dips.sessions if dips and scale == OUTCOME_SCALE else ()),
+        is_small=is_small,
         sentence=_sentence(trend, scale),
-        rows=charts.table(panel),
         outlook=trend.outlook(scale),
+        state=trend.state(scale),
     )
+
+
+def _facets(trend: Trend, form: AllianceForm, dips: TherapyDips | None) -> dict[str, Facet]:
+    """By scale, the total first and then those that alliance forms have in common."""
+    scales = dict.fromkeys([*(scale for scale in SCALES if scale in form.scales), *form.scales])
+    return {scale: _facet(trend, form, scale, dips, is_small=scale != trend.scale) for scale in scales}
+
+
+def _page(trend: Trend, dips: TherapyDips | None) -> dict[str, object]:
+    """What the page and the file of a therapy say."""
+    context: dict[str, object] = {
+        "trend": trend,
+        "therapy": trend.therapy,
+        "dips": dips_context(dips) if dips else None,
+    }
+    if trend.form is not None:
+        facets = _facets(trend, trend.form, dips)
+        others = [facet for scale, facet in facets.items() if scale != trend.scale]
+        context |= {"facets": facets, "main": facets[trend.scale], "others": others}
+    return context
 
 
 def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id)
-    dips = _dips(request.user, trend)
-    context: dict[str, object] = {
-        "trend": trend,
-        "therapy": trend.therapy,
+    context = _page(trend, _dips(request.user, trend)) | {
         "clinic": trend.therapy.study.clinic,
         "perspectives": [rater for rater in PERSPECTIVES if rater in trend.forms],
         "times": TIMES,
-        "dips": dips_context(dips) if dips else None,
     }
-    if trend.form is not None:
-        known = [scale for scale in SCALES if scale in trend.form.scales]
-        scales = dict.fromkeys([*known, *trend.form.scales])
-        others = [scale for scale in scales if scale != trend.scale]
-        context |= {
-            "scales": {scale: _title(trend.form, scale) for scale in scales},
-            "main": _facet(trend, trend.form, trend.scale, dips, is_small=False),
-            "others": [_facet(trend, trend.form, scale, dips, is_small=True) for scale in others],
-        }
     return render(request, "analytics/therapy.html", context)
 
 
+def _picture(panel: charts.Panel, *, is_small: bool = False) -> str:
+    """As SVG, in colours of its own; a small one has the letters of a large one."""
+    spec = charts.panel_spec(panel, is_small=is_small, colours=PICTURE, writing=writing_of_the_page())
+    # A file may be set in wider letters than those that were measured.
+    size = {"width": WIDTHS["small" if is_small else "large"], "padding": {**spec["padding"], **MARGINS}}
+    return vl_convert.vegalite_to_svg(spec | size)
+
+
 def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
-    """One of its charts as a picture, for a browser without script and for print."""
+    """One of its charts as a picture, for a browser without script."""
     trend = _trend(request, therapy_id)
     if trend.form is None:
         raise Http404("There is nothing to draw.")
@@ -156,5 +190,28 @@ def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     panel = _panel(trend, trend.form, trend.scale, dips.sessions if dips else ())
     if panel.is_empty:
         raise Http404("There is nothing to draw yet.")
-    spec = charts.panel_spec(panel, colours=PICTURE, writing=writing_of_the_page())
-    return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")
+    return HttpResponse(_picture(panel), content_type="image/svg+xml")
+
+
+def sheet(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
+    """The page as a PDF file, for a record or for supervision."""
+    trend = _trend(request, therapy_id, act="therapy.pdf")
+    found = _dips(request.user, trend)
+    # A file has nothing to click on.
+    context = _page(trend, replace(found, may_review=False) if found else None)
+    facets = context.get("facets", {})
+    assert isinstance(facets, dict), "facets by scale"
+    drawn = {code: facet for code, facet in facets.items() if not facet.panel.is_empty}
+    code, study = trend.therapy.code, trend.therapy.study.name
+    now = date_format(timezone.localtime(), "DATETIME_FORMAT")
+    made = Sheet(
+        title=gettext("Therapy %(code)s") % {"code": code},
+        html=render_to_string("analytics/therapy_sheet.html", context),
+        pictures={key: _picture(facet.panel, is_small=facet.is_small) for key, facet in drawn.items()},
+        footer=" · ".join([code, study, gettext("as of %(time)s") % {"time": now}]),
+        language=get_language() or "en",
+        is_rtl=get_language_bidi(),
+    )
+    name = f"therapy-{code}.pdf"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse(pdf(made), content_type="application/pdf", headers=headers)

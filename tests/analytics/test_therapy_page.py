@@ -17,11 +17,12 @@ import analytics.tasks  # noqa: F401  registers the refit
 from analytics import selectors
 from analytics.growth import FitResult
 from surveys import jobs
-from surveys.models import Heartbeat, Session, Therapy, User
+from surveys.models import AuditEvent, Heartbeat, Session, Therapy, User
 from surveys.services.therapies import therapy_transfer
 from tests import factories
 from tests.analytics.clinics import fits, rated_clinic
 from tests.conftest import Cast, signed_in
+from tests.files import pdf_words
 
 pytestmark = pytest.mark.django_db
 
@@ -155,10 +156,39 @@ def test_the_picture_for_print_is_that_of_the_choice(world: tuple[Client, Therap
     assert len(pictures) == 4
 
 
+def test_the_file_says_what_the_page_says(world: tuple[Client, Therapy]) -> None:
+    client, therapy = world
+    url = f"/therapies/{therapy.pk}/"
+    query = "?perspective=therapist&scale=bond&time=log"
+    answer = client.get(f"{url}page.pdf{query}")
+    assert answer["Content-Type"] == "application/pdf"
+    assert f'filename="therapy-{therapy.code}.pdf"' in answer["Content-Disposition"]
+    file, page = pdf_words(answer.content), client.get(f"{url}{query}").content.decode()
+    told = re.findall(r"<figcaption.*?<p[^>]*>(.*?)</p>", page, re.S)
+    assert len(told) == 4
+    for sentence in told:
+        assert file.count(sentence.strip()) == 2, "as a paragraph, and as the description of its picture"
+    for table in re.findall(r'<table class="data">.*?</table>', page, re.S):
+        for row in re.findall(r"<tr>(.*?)</tr>", table, re.S):
+            cells = [" ".join(cell.split()) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
+            assert " ".join(cells) in file
+    assert "therapist ratings of 12 therapies by 4 therapists" in file
+    assert therapy.study.name in file
+    assert AuditEvent.objects.filter(act="therapy.pdf", subject=f"therapy:{therapy.pk}").count() == 1
+
+
+def test_a_file_is_written_in_the_language_of_its_reader(world: tuple[Client, Therapy]) -> None:
+    client, therapy = world
+    german = client.get(f"/therapies/{therapy.pk}/page.pdf", headers={"Accept-Language": "de"})
+    assert "Sitzung" in pdf_words(german.content)
+    assert b"/Lang(de)" in german.content.replace(b" ", b"")
+
+
 def test_there_is_no_picture_of_nothing(cast: Cast) -> None:
     client, url = signed_in(cast.therapist), f"/therapies/{cast.therapy.pk}/"
     assert client.get(f"{url}chart.svg").status_code == 404
     assert "No rating to show yet" in client.get(url).content.decode()
+    assert "No rating to show yet" in pdf_words(client.get(f"{url}page.pdf").content)
 
 
 def test_breaks_and_changes_of_therapist_are_marked(cast: Cast) -> None:
