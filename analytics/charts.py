@@ -4,6 +4,7 @@ One place says how each mark looks. Every picture has its table, and its sentenc
 the same numbers.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -283,7 +284,7 @@ def _pause_layers(
 def _dip_layers(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing) -> list[dict[str, Any]]:
     """A mark and a word under each rating that is a possible dip."""
     _ = writing.translate
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "session": point.session,
             "value": point.value,
@@ -295,6 +296,13 @@ def _dip_layers(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing)
     ]
     if not rows:
         return []
+    # A word takes the room of some sessions; the mark of one beside another goes without.
+    room, last = _end(panel) / 7, math.inf
+    named = []
+    for row in reversed(rows):
+        if last - row["session"] >= room:
+            named.append(row)
+            last = row["session"]
     text = {
         "type": "text",
         "aria": False,
@@ -306,7 +314,7 @@ def _dip_layers(panel: Panel, look: dict[str, dict[str, Any]], writing: Writing)
     return [
         _points("dips", rows, look["dip"]),
         {
-            "data": {"values": rows},
+            "data": {"values": named},
             "mark": text,
             "encoding": {"text": {"field": "short", "type": "nominal"}},
         },

@@ -197,3 +197,11 @@ def test_a_possible_dip_is_a_mark_and_a_word_under_its_rating() -> None:
         {**spec(dips=[12], colours=PICTURE), "width": 600}
     )
     assert "dips" not in {layer.get("name") for layer in spec()["layer"]}
+
+
+def test_words_of_possible_dips_do_not_lie_on_each_other() -> None:
+    sessions = (2, 14, 15, 17, 20)
+    crowd = spec(patient=[Point(session, 3.0) for session in sessions], dips=sessions)
+    marks, words = (layer["data"]["values"] for layer in crowd["layer"] if "possible dip" in str(layer))
+    assert [row["session"] for row in marks] == [2, 14, 15, 17, 20]
+    assert [row["session"] for row in words] == [20, 17, 14, 2], "the latest first, with room between"

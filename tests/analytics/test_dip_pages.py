@@ -63,6 +63,7 @@ def test_a_possible_dip_says_what_changed_by_which_rule_and_what_to_do(cast: Cas
     assert "ask the patient how the last sessions were for them" in page
     assert "Of 5 patient ratings that you may see, 1 could be compared" in page
     assert "rupture" not in page.lower()
+    assert "None of them is low enough" not in page
 
 
 def test_without_a_dip_the_page_does_not_say_that_nothing_happened(cast: Cast, study: Study) -> None:
