@@ -56,7 +56,7 @@ class TherapySums(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["study", "perspective", "instrument", "scale", "therapy"],
-                # How many ratings a study has is asked by every page of a therapy.
+                # How many ratings a study has is counted whenever sums are made.
                 include=["n"],
                 name="therapy_sums_once",
             ),
@@ -69,6 +69,27 @@ class TherapySums(models.Model):
 
     def __str__(self) -> str:
         return f"{self.therapy_id} {self.perspective} {self.scale}: {self.n}"
+
+
+class RatingCount(models.Model):
+    """How many ratings the sums of a study hold, by rater, form and scale. Every page of a therapy asks; made
+    with the sums, so that nobody counts them again."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, db_index=False, related_name="+")
+    perspective = models.CharField(max_length=12, choices=Rater)
+    instrument = models.CharField(max_length=40)
+    scale = models.CharField(max_length=40)
+    n = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "perspective", "instrument", "scale"], name="rating_count_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.study_id} {self.perspective} {self.scale}: {self.n}"
 
 
 class GrowthFit(models.Model):

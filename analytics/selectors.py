@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from analytics.dataset import LINEAR, TimeCoding
 from analytics.growth import FitResult, expected_course
 from analytics.growth.results import FITTED
-from analytics.models import GrowthFit, RatingChange, TherapySums
+from analytics.models import GrowthFit, RatingChange, RatingCount, TherapySums
 from analytics.wording import Pause
 from surveys import jobs
 from surveys.access import Actor, visible_scores
@@ -246,9 +246,10 @@ def n_ratings_now(study_id: UUID, perspective: str, form: AllianceForm) -> Mappi
     """By scale: how many ratings the study has by one rater on one form. Of therapies whose ratings changed
     since their sums were made the ratings are counted, of all others the sums know how many there are."""
     changed = set(RatingChange.objects.filter(study=study_id).values_list("therapy", flat=True))
-    sums = TherapySums.objects.filter(study=study_id, perspective=perspective, instrument=form.code)
-    counts = Counter(dict(sums.values_list("scale").annotate(Sum("n"))))
+    of_form = {"study": study_id, "perspective": perspective, "instrument": form.code}
+    counts = Counter(dict(RatingCount.objects.filter(**of_form).values_list("scale", "n")))
     if changed:
+        sums = TherapySums.objects.filter(**of_form)
         before = sums.filter(therapy__in=changed).values_list("scale").annotate(Sum("n"))
         counts.subtract(dict(before))
         rows = study_ratings(study_id, form.scales).filter(perspective=perspective, instrument=form.code)

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from analytics.dataset import ORIGIN, UNIT
-from analytics.models import RatingChange, TherapySums
+from analytics.models import RatingChange, RatingCount, TherapySums
 from surveys import audit, jobs
 from surveys.models import Job, Study
 from surveys.selectors import OUTCOME_SCALE, RatingRow, outcome_forms, study_ratings
@@ -60,6 +60,11 @@ NAMES = {
 STORE = """
     INSERT INTO analytics_therapysums (study_id, {key}, {values})
     SELECT %s, {key}, {values} FROM ({query}) made
+"""
+COUNT = """
+    INSERT INTO analytics_ratingcount (study_id, perspective, instrument, scale, n)
+    SELECT study_id, perspective, instrument, scale, sum(n) FROM analytics_therapysums
+    WHERE study_id = %s GROUP BY study_id, perspective, instrument, scale
 """
 COMPARE = """
     SELECT therapy_id, {made}, {stored}
@@ -140,6 +145,8 @@ def _replace(study_id: UUID, therapies: Collection[UUID]) -> None:
     query, parameters = _make(_ratings(study_id).filter(therapy__in=therapies))
     with connection.cursor() as cursor:
         cursor.execute(STORE.format(query=query, **NAMES), [study_id, *parameters])
+        RatingCount.objects.filter(study=study_id).delete()
+        cursor.execute(COUNT, [study_id])
 
 
 def _wrong_therapies(study_id: UUID) -> list[UUID]:

@@ -17,12 +17,12 @@ from django.utils.formats import date_format
 from django.utils.translation import get_language, get_language_bidi, gettext
 from django.utils.translation import gettext_lazy as _
 
-from alliance_site.sheets import Sheet, pdf
 from analytics import charts, wording
 from analytics.dataset import CODINGS, LINEAR, TimeCoding
 from analytics.dip_selectors import TherapyDips, therapy_dips
 from analytics.look import PICTURE
 from analytics.selectors import AllianceForm, Outlook, Trend, therapy_trend
+from analytics.sheets import Sheet, pdf
 from analytics.views.dips import dips_context
 from analytics.views.writing import writing_of_the_page
 from surveys import audit

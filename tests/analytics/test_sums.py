@@ -15,7 +15,8 @@ from django.utils import timezone
 
 import analytics.tasks
 from alliance_site.celery import app
-from analytics.models import RatingChange, TherapySums
+from analytics.models import RatingChange, RatingCount, TherapySums
+from analytics.selectors import AllianceForm, n_ratings_now
 from analytics.services import sums
 from surveys import jobs
 from surveys.models import Assignment, AuditEvent, Job, Response, Score, Session, Study, Therapist, Therapy
@@ -105,6 +106,26 @@ def test_the_sums_of_the_database_are_those_of_numpy() -> None:
     assert len(stored(study)) == 24 * len(SCALES)
     assert {row[1] for row in stored(study).values()} == {2, 3}
     assert_sums_are_those_of_the_ratings(study)
+
+
+@pytest.mark.django_db
+def test_how_many_ratings_there_are_is_known_with_the_sums_and_right_at_once_after_a_change() -> None:
+    study, _ = rated_clinic()
+    form = AllianceForm("wai-s", 1, 7, dict.fromkeys(SCALES, ""))
+
+    def counted() -> dict[str, int]:
+        return dict(n_ratings_now(study.pk, "patient", form))
+
+    assert counted() == dict.fromkeys(SCALES, 36), "before any sums"
+    sums.sums_refresh(study.pk)
+    assert counted() == dict.fromkeys(SCALES, 36)
+    new_rating(study)
+    Response.objects.filter(assignment__session__number=2, assignment__rater="patient")[0].delete()
+    Response.objects.filter(assignment__session__number=3, assignment__rater="patient")[0].delete()
+    assert counted() == dict.fromkeys(SCALES, 35)
+    sums.sums_refresh(study.pk)
+    assert counted() == dict.fromkeys(SCALES, 35)
+    assert RatingCount.objects.filter(study=study).count() == 2 * len(SCALES)
 
 
 @pytest.mark.django_db

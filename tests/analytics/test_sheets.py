@@ -2,7 +2,7 @@
 
 import pytest
 
-from alliance_site.sheets import Sheet, pdf
+from analytics.sheets import Sheet, pdf
 from tests.files import pdf_words
 
 PICTURE = (
