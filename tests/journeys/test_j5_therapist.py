@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.files import pdf_words
 from tests.journeys.conftest import ROOT, Site
 from tests.journeys.pages import DRAWN
 from tests.journeys.test_j4_withdrawal import assert_fine
@@ -120,6 +121,11 @@ def chart_of(page: Page, site: Site, therapy: str) -> str:
     return page.content()
 
 
+def file_of(page: Page, site: Site, therapy: str) -> str:
+    """What the page says as a PDF file."""
+    return pdf_words(page.request.get(f"{site.base_url}/therapies/{therapy}/page.pdf").body())
+
+
 def assert_hidden(page: Page, site: Site, therapy: str, number: int) -> None:
     assert api_values(site, therapy, number) == []
     content = chart_of(page, site, therapy)
@@ -128,6 +134,7 @@ def assert_hidden(page: Page, site: Site, therapy: str, number: int) -> None:
     expect(row_of(page, number).locator("td").first).to_have_text("–")
     picture = page.request.get(f"{site.base_url}/therapies/{therapy}/chart.svg").text()
     assert f"Session {number}, patient, {MEAN:.1f}" not in picture
+    assert f"{number} –" in file_of(page, site, therapy)
 
 
 def assert_shown(page: Page, site: Site, therapy: str, number: int) -> None:
@@ -135,6 +142,7 @@ def assert_shown(page: Page, site: Site, therapy: str, number: int) -> None:
     content = chart_of(page, site, therapy)
     assert re.search(rf"Session {number}, patient, {MEAN:.1f}", content)
     expect(row_of(page, number).locator("td").first).to_have_text(f"{MEAN:.1f}")
+    assert f"{number} {MEAN:.1f} " in file_of(page, site, therapy)
 
 
 def reveal_at(site: Site, form: str) -> datetime | None:

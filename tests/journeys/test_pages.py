@@ -11,14 +11,24 @@ from tests.journeys.conftest import Site
 from tests.journeys.pages import open_form, walk
 from tests.journeys.test_main_job import sign_in
 
+# A chart has a name, its marks say what they show, and the figure around it is called by its heading.
+NAMELESS = """[...document.querySelectorAll('.vega-chart')].filter((chart) =>
+  !chart.parentElement.querySelector('[role=graphics-document][aria-label]:not([aria-label=""])')
+  || [...chart.querySelectorAll('[role=graphics-symbol]')].some((mark) => !mark.getAttribute('aria-label'))
+  || !document.getElementById(chart.closest('figure').getAttribute('aria-labelledby'))?.textContent.trim()
+).length"""
+
 
 def faults(page: Page) -> list[str]:
-    """Serious and critical findings of axe, and a page wider than its window."""
+    """Serious and critical findings of axe, a page wider than its window, and charts that say nothing to who
+    cannot see them."""
     found = [
         f"{violation['id']}: {violation['nodes'][0]['html'][:120]}"
         for violation in Axe().run(page).response["violations"]
         if violation["impact"] in ("serious", "critical")
     ]
+    if nameless := page.evaluate(NAMELESS):
+        found.append(f"{nameless} charts without a name")
     # From right to left a page overflows to the left, which this width counts as well.
     if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
         found.append("wider than the window")
