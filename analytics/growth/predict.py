@@ -232,6 +232,9 @@ def _course(
         raise DataError("observed times and values must be finite numbers of equal length")
     T, mean, mean_obs = list(fitted.T), X @ fitted.beta, X_obs @ fitted.beta
     basis = f"{_model(fitted.result)}; this therapy's ratings before each time"
+    if therapist is None and np.array_equal(times, t_obs) and (np.diff(times) > 0).all():
+        mean, sd = _successive(fitted, y_obs, X, Z, with_variances)
+        return Course(times, mean, sd, level, np.arange(len(times), dtype=np.intp), basis)
     if therapist is not None:
         u = fitted.groups.index(therapist.group)
         T[u] = therapist.variance
@@ -258,6 +261,35 @@ def _course(
             )
         sd[i] = np.sqrt(variance)
     return Course(times, mean, sd, level, n_ratings, basis)
+
+
+def _successive(
+    fitted: Fitted, y: Array, X: Array, Z: Sequence[Array], with_variances: bool
+) -> tuple[Array, Array]:
+    """Mean and SD of each rating y_i from those before it, for rows in the order of time.
+
+    With V = Cov(y) = LL', one factor serves all of them: row i of B = diag(L) L^-1 is (-w_i', 1, 0), so the
+    error of the prediction is (B(y - X beta))_i, d_i is row i of BX, own - a'w is L_ii^2, and L_<i^-1, of the
+    ratings before i, is the leading block of L^-1.
+    """
+    V = fitted.sigma**2 * np.eye(len(y)) + sum(z @ S @ z.T for z, S in zip(Z, fitted.T, strict=True))
+    L = np.linalg.cholesky(V)
+    # The triangular solvers of SciPy wake threads for a matrix as small as this, which takes far longer.
+    inverse = np.tril(np.linalg.inv(L))
+    B = np.diag(L)[:, None] * inverse
+    # Not y - B(y - X beta): a rating must not leave so much as a rounding error in its own expectation.
+    expected = X @ fitted.beta
+    mean = expected - np.tril(B, -1) @ (y - expected)
+    d = B @ X
+    variance = np.diag(L) ** 2 + np.einsum("ip,pq,iq->i", d, fitted.cov, d)
+    if with_variances and fitted.cov_variances is not None:
+        # L_<i^-1 r_k for every variance, with z_i - Z_<i' w_i = row i of BZ
+        units = [(inverse @ z, B @ z, Shape(z.shape[1], correlated=True).unit_covariances()) for z in Z]
+        for i in range(1, len(y)):
+            rows = [M[:i] @ (E @ u[i]) for M, u, Es in units for E in Es]
+            r = np.array([*rows, inverse[:i, :i] @ B[i, :i]])
+            variance[i] += np.sum(fitted.cov_variances * (r @ r.T))
+    return mean, np.sqrt(variance)
 
 
 def _of_weights(

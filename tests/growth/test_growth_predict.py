@@ -54,6 +54,21 @@ def brute_force(result: FitResult, t: float, t_obs: np.ndarray, y_obs: np.ndarra
     return float(mean), float(variance)
 
 
+@pytest.mark.parametrize("with_variances", [False, True])
+def test_a_therapy_s_own_ratings_are_expected_at_once_as_one_by_one(with_variances: bool):
+    """One factorisation for all of them against a solution for each."""
+    result = growth_fit()
+    t, y = np.array([0.0, 1.0, 2.5, 3.0, 6.0]), np.array([4.1, 4.4, 5.9, 3.2, 5.0])
+    together = expected_course(result, t, t, y, with_variances=with_variances)
+    for i, time in enumerate(t):
+        alone = expected_course(result, [time], t, y, with_variances=with_variances)
+        assert together.mean[i] == pytest.approx(alone.mean[0], rel=1e-12)
+        assert together.sd[i] == pytest.approx(alone.sd[0], rel=1e-10)
+        assert together.n_ratings[i] == alone.n_ratings[0] == i
+    assert result.vcov_variances
+    assert with_variances == bool(together.sd[-1] > expected_course(result, t, t, y).sd[-1])
+
+
 def test_course_is_the_conditional_distribution_of_a_new_rating():
     result = growth_fit()
     t_obs, y_obs = np.array([0.0, 1.0, 2.5]), np.array([4.1, 4.4, 5.9])
