@@ -76,7 +76,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "session-correct",
         methods=("GET", "POST"),
     ),
-    **_lines(THERAPIST, "therapy", "therapy-chart", "therapy-pdf", "agreement"),
+    **_lines(f"{THERAPIST}|{SUPERVISOR}", "therapy", "therapy-chart", "therapy-pdf", "api-therapy-trend"),
+    **_lines(THERAPIST, "agreement"),
     **_lines(THERAPIST, "dip", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "study-dips", methods=("GET", "POST")),
     **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "form-links"),
@@ -120,7 +121,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(RESEARCHER, "study-list", "study-codebook"),
     **_lines(CLINIC_ADMIN, "instrument-list", "instrument", "instrument-file"),
     **_lines(CLINIC_ADMIN, "instrument-upload", "licences", methods=("GET", "POST")),
-    **_lines(THERAPIST, "api-therapies", "api-therapy-trend"),
+    **_lines(THERAPIST, "api-therapies"),
     **_lines(RESEARCHER, "api-studies", "api-study-ratings", "api-study-composites"),
 }
 

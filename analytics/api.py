@@ -113,6 +113,10 @@ class StudySerializer(serializers.Serializer):
     code = serializers.CharField()
     name = serializers.CharField()
     visibility = serializers.CharField(help_text="blind, delayed or feedback")
+    is_open_to_supervisors = serializers.BooleanField(
+        source="current.is_open_to_supervisors",
+        help_text="Whether supervisors may see of the patients' ratings what therapists see",
+    )
 
 
 class Studies(APIView):

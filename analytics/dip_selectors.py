@@ -2,23 +2,24 @@
 them, and which rules a study has chosen."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from analytics.dataset import LINEAR
-from analytics.dips import DEFAULT, RULES, Expectation, Judgement, Rating, Rule, Silence, look
+from analytics.dips import DEFAULT, RULES, Expectation, Found, Judgement, Kind, Rating, Rule, Silence, look
 from analytics.growth import FitResult, expected_course
 from analytics.growth.effects import variance_shares
-from analytics.models import DipReview, DipRules, DipTally
-from analytics.selectors import BAND, carries_course, latest_fits
-from surveys.access import Actor, is_own, visible_scores
-from surveys.models import Rater, Study, StudyVersion, Therapy
-from surveys.selectors import OUTCOME_SCALE, therapy_forms
+from analytics.growth.results import FITTED
+from analytics.models import DipReview, DipRules, DipTally, GrowthFit
+from analytics.selectors import BAND, carries_course
+from surveys.access import Actor, is_own, shows_ratings, visible_scores
+from surveys.models import Instrument, Rater, Score, Study, Therapy
+from surveys.selectors import OUTCOME_SCALE, therapies_forms
 
 NEW = "new"
 State = DipReview.State
@@ -64,7 +65,8 @@ class PossibleDip:
 
 @dataclass(frozen=True)
 class TherapyDips:
-    """The possible dips of one therapy, the latest first; `silence` says why no rating could be judged."""
+    """The possible dips of one therapy, the latest first; `silence` says why no rating could be judged,
+    `is_hidden` that the study never shows the reader a rating of the patient."""
 
     therapy: Therapy
     rules: tuple[Rule, ...]
@@ -72,7 +74,7 @@ class TherapyDips:
     n_ratings: int = 0
     n_judged: int = 0
     silence: Silence | None = None
-    is_blind: bool = False
+    is_hidden: bool = False
     may_review: bool = False
 
     @property
@@ -91,8 +93,17 @@ class TherapyDips:
 
 def dip_rules(study_id: UUID) -> tuple[Rule, ...]:
     """The rules in force."""
-    chosen = DipRules.objects.filter(study=study_id).order_by("-id").first()
-    return (DEFAULT,) if chosen is None else tuple(RULES[code] for code in chosen.rules if code in RULES)
+    return studies_dip_rules([study_id])[study_id]
+
+
+def studies_dip_rules(studies: Collection[UUID]) -> dict[UUID, tuple[Rule, ...]]:
+    """Those of each study."""
+    chosen = DipRules.objects.filter(study__in=studies).order_by("study", "-id").distinct("study")
+    codes = {row.study_id: row.rules for row in chosen}
+    return {
+        study: tuple(RULES[code] for code in codes.get(study, [DEFAULT.code]) if code in RULES)
+        for study in studies
+    }
 
 
 def dip_rules_history(study_id: UUID) -> QuerySet[DipRules]:
@@ -106,51 +117,121 @@ def dip_tally(study: Study) -> DipTally | None:
 def therapy_dips(user: Actor, therapy: Therapy) -> TherapyDips | None:
     """Possible dips in the patient's ratings that the user may see; None where the study asks patients for no
     alliance ratings. Nothing of a hidden rating is in it."""
-    form = therapy_forms(therapy).get(Rater.PATIENT)
-    if form is None:
+    (rated,) = rated_therapies(visible_scores(user, therapy), [therapy])
+    if rated.form is None:
         return None
-    found = TherapyDips(
+    rules, is_reviewer = dip_rules(therapy.study_id), is_own(user, therapy)
+    looked = rated.look(rules)
+    rows = possible_dips(rated, looked.dips, _reviews([therapy]))
+    return TherapyDips(
         therapy,
-        dip_rules(therapy.study_id),
-        is_blind=therapy.study.visibility == StudyVersion.Visibility.BLIND,
-        may_review=is_own(user, therapy),
-    )
-    ratings = _seen_ratings(user, therapy, form.code)
-    model = dip_model(therapy.study_id, form.code)
-    looked = look(ratings, model.expectations(ratings) if model else None, found.rules)
-    return replace(
-        found,
-        rows=_rows(ratings, looked.dips),
+        rules,
+        rows if is_reviewer else tuple(map(_without_words, rows)),
         n_ratings=looked.n_ratings,
         n_judged=looked.n_judged,
         silence=looked.silence,
+        is_hidden=not shows_ratings(therapy.study.current, to_supervisor=not is_reviewer, is_ended=True),
+        may_review=is_reviewer,
     )
 
 
-def _seen_ratings(user: Actor, therapy: Therapy, instrument: str) -> list[SeenRating]:
+@dataclass(frozen=True)
+class RatedTherapy:
+    """The patient's ratings of a therapy on the form that the study asks for now, by session, and the model
+    that the rules about them use; without a form there are none."""
+
+    therapy: Therapy
+    form: Instrument | None
+    ratings: tuple[SeenRating, ...]
+    model: "DipModel | None"
+
+    @property
+    def last_session(self) -> int | None:
+        """Of the last rating."""
+        return self.ratings[-1].session if self.ratings else None
+
+    def look(self, rules: Sequence[Rule]) -> Found:
+        # The expected course is what takes time, and one rule alone asks for it.
+        with_course = any(rule.kind is Kind.BAND for rule in rules)
+        expected = self.model.expectations(self.ratings, with_course=with_course) if self.model else None
+        return look(self.ratings, expected, rules)
+
+
+def rated_therapies(scores: QuerySet[Score], therapies: Iterable[Therapy]) -> Iterator[RatedTherapy]:
+    """Of each therapy the ratings among these scores, in a number of queries that does not grow with them:
+    nothing of a rating that is not among the scores is in it."""
+    by_key = {therapy.pk: therapy for therapy in therapies}
+    forms = {arm: asked.get(Rater.PATIENT) for arm, asked in therapies_forms(by_key.values()).items()}
+    models = dip_models({(study, form.code) for (study, _arm), form in forms.items() if form})
+    session = "response__assignment__session"
     rows = (
-        visible_scores(user, therapy)
-        .filter(
+        scores.filter(
             response__assignment__rater=Rater.PATIENT,
-            response__instrument__code=instrument,
-            response__assignment__session__number__isnull=False,
             scale=OUTCOME_SCALE,
             mean__isnull=False,
+            **{f"{session}__number__isnull": False},
         )
-        .order_by("response__assignment__session__number")
-        .values_list("response", "response__assignment__session__number", "mean")
+        .order_by(f"{session}__therapy", f"{session}__number")
+        .values_list(
+            f"{session}__therapy", "response__instrument__code", "response", f"{session}__number", "mean"
+        )
     )
-    # The filter leaves no nulls.
-    return [SeenRating(*row) for row in rows]  # type: ignore[arg-type]
+    ratings: dict[UUID, list[SeenRating]] = {}
+    for key, code, *rating in rows.iterator(chunk_size=2000):
+        # A therapy may have begun since they were read.
+        if key in by_key:
+            form = forms[by_key[key].study_id, by_key[key].arm]
+            if form and form.code == code:
+                ratings.setdefault(key, []).append(SeenRating(*rating))
+    for key, therapy in by_key.items():
+        form = forms[therapy.study_id, therapy.arm]
+        model = models.get((therapy.study_id, form.code)) if form else None
+        yield RatedTherapy(therapy, form, tuple(ratings.get(key, ())), model)
 
 
-def _rows(ratings: Sequence[SeenRating], dips: Sequence[Judgement]) -> tuple[PossibleDip, ...]:
+def waiting_dips(
+    rated: Sequence[RatedTherapy], rules: Mapping[UUID, Sequence[Rule]]
+) -> dict[UUID, tuple[int, ...]]:
+    """By therapy: the sessions with a possible dip by the rules of its study that nobody has said anything
+    about yet."""
+    found = {row.therapy.pk: row.look(rules[row.therapy.study_id]).dips for row in rated}
+    reviews = _reviews([row.therapy for row in rated if found[row.therapy.pk]])
+    return {
+        row.therapy.pk: tuple(
+            sorted(
+                dip.rating.session
+                for dip in possible_dips(row, found[row.therapy.pk], reviews)
+                if dip.is_open
+            )
+        )
+        for row in rated
+    }
+
+
+def _reviews(therapies: Sequence[Therapy]) -> dict[UUID, list[DipReview]]:
+    """By response, the latest last."""
     reviews: dict[UUID, list[DipReview]] = {}
-    keys = [rating.response for rating in ratings]
-    for review in DipReview.objects.filter(response__in=keys).select_related("by").order_by("id"):
+    rows = DipReview.objects.filter(
+        response__assignment__session__therapy__in=[therapy.pk for therapy in therapies]
+    )
+    for review in rows.select_related("by").order_by("id"):
         reviews.setdefault(review.response_id, []).append(review)
+    return reviews
+
+
+def _without_words(row: PossibleDip) -> PossibleDip:
+    """As a supervisor reads it: what a therapist writes to say what they did is theirs."""
+    for review in row.reviews:
+        review.reason = ""
+    return row
+
+
+def possible_dips(
+    rated: RatedTherapy, dips: Sequence[Judgement], reviews: Mapping[UUID, list[DipReview]]
+) -> tuple[PossibleDip, ...]:
+    """Every rating with a dip or a review, the latest first."""
     rows = []
-    for index, rating in enumerate(ratings):
+    for index, rating in enumerate(rated.ratings):
         judgements = tuple(dip for dip in dips if dip.index == index)
         done = tuple(reviews.get(rating.response, ()))
         if judgements or done:
@@ -165,19 +246,25 @@ class DipModel:
     result: FitResult
     fitted_at: datetime
 
-    def expectations(self, ratings: Sequence[Rating]) -> list[Expectation]:
+    def expectations(self, ratings: Sequence[Rating], *, with_course: bool = True) -> list[Expectation]:
         """What it says of each rating of a therapy, from those before."""
         sigma = self.result.sigma
         if sigma is None:
             raise ValueError("a good fit has a residual SD")
-        between = cache(self._between_sd)
         times = [LINEAR.at(rating.session) for rating in ratings]
+        if not with_course:
+            return [Expectation(self._between_sds(t), sigma) for t in times]
         values = [rating.value for rating in ratings]
         course = expected_course(self.result, times, times, values, level=BAND, with_variances=True)
         return [
-            Expectation(between(t), sigma, mean, lower)
+            Expectation(self._between_sds(t), sigma, mean, lower)
             for t, mean, lower in zip(times, course.mean.tolist(), course.lower.tolist(), strict=True)
         ]
+
+    @cached_property
+    def _between_sds(self) -> Callable[[float], float]:
+        """Each time is asked for once in every therapy."""
+        return cache(self._between_sd)
 
     def _between_sd(self, time: float) -> float:
         """SD of the levels of patients, of all therapists, at a time."""
@@ -185,10 +272,20 @@ class DipModel:
         return math.sqrt(sum(row.variance for row in levels))
 
 
-def dip_model(study_id: UUID, instrument: str) -> DipModel | None:
-    """None where there is no fit with numbers, or one of too few people."""
-    fits = latest_fits(study_id, Rater.PATIENT, instrument, LINEAR)
-    good, _latest = fits.get(OUTCOME_SCALE, (None, None))
-    if good is None or good.result is None or not carries_course(good):
-        return None
-    return DipModel(FitResult.from_dict(good.result), good.fitted_at)
+def dip_models(wanted: Collection[tuple[UUID, str]]) -> dict[tuple[UUID, str], DipModel]:
+    """By study and form, of those asked for; none where there is no fit with numbers, or one of too few
+    people."""
+    fits = GrowthFit.objects.filter(
+        study__in={study for study, _ in wanted},
+        instrument__in={form for _, form in wanted},
+        perspective=Rater.PATIENT,
+        coding=LINEAR.code,
+        scale=OUTCOME_SCALE,
+        status__in=FITTED,
+    )
+    latest = fits.order_by("study", "instrument", "-fitted_at").distinct("study", "instrument")
+    return {
+        (fit.study_id, fit.instrument): DipModel(FitResult.from_dict(fit.result), fit.fitted_at)
+        for fit in latest
+        if fit.result is not None and carries_course(fit) and (fit.study_id, fit.instrument) in wanted
+    }

@@ -114,13 +114,13 @@ class Rating(Protocol):
 @dataclass(frozen=True)
 class Expectation:
     """What the study's last good model says of one rating, from the ratings before it, in points of the
-    scale: SD between patients and residual SD at its session, the expected rating, and the lower end of the
-    range that holds 80 % of such ratings."""
+    scale: SD between patients and residual SD at its session; and where the rule `band` is among those that
+    ask, the expected rating and the lower end of the range that holds 80 % of such ratings."""
 
     between_sd: float
     residual_sd: float
-    mean: float
-    lower: float
+    mean: float | None = None
+    lower: float | None = None
 
     @property
     def total_sd(self) -> float:
@@ -258,6 +258,8 @@ def _measures(
         used["within_sd"] = _sd(values)
     if expected is not None:
         if rule.kind is Kind.BAND:
+            if expected.lower is None or expected.mean is None:
+                raise ValueError("the band was not asked for")
             return expected.lower, {"middle": expected.mean}
         if rule.kind in (Kind.BETWEEN, Kind.STRICTER):
             used["between_sd"] = expected.between_sd

@@ -7,6 +7,11 @@ What a therapist sees of the patient's side is decided here and nowhere else:
 2. the patient's own choice on the form narrows it (`none`, `scores`, `answers`);
 3. under the feedback policy a rating shows only after the therapist gave or declined their own.
 
+A supervisor sees how far their supervisees' therapies are; of the patient's ratings what the therapist sees,
+where the version under which the form was asked for is open to supervisors; and the therapist's own ratings
+while the therapist shares them with this supervisor. Doors for both readers say so; what is "own" or of the
+"caseload" is the therapist's alone.
+
 A superuser runs the machine and gets no clinical row from any of these.
 """
 
@@ -21,10 +26,10 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from surveys.models import (
+    OUTCOME_SCALE,
     Assignment,
     Clinic,
     FormLink,
-    Instrument,
     Membership,
     Opening,
     Patient,
@@ -82,7 +87,7 @@ def visible_therapies(user: Actor) -> QuerySet[Therapy]:
 
 
 def supervised_therapies(user: Actor) -> QuerySet[Therapy]:
-    """Therapies of the user's supervisees: for their progress, never for ratings."""
+    """Therapies of the user's supervisees: for their progress alone."""
     if not isinstance(user, User):
         return Therapy.objects.none()
     return Therapy.objects.filter(
@@ -132,22 +137,50 @@ def is_own(user: Actor, therapy: Therapy) -> bool:
     return visible_therapies(user).filter(pk=therapy.pk).exists()
 
 
+def open_supervised_therapies(user: Actor) -> QuerySet[Therapy]:
+    """Those of the supervised therapies of which something is open to the supervisor beside the progress,
+    whether or not a rating is there yet."""
+    asked = Assignment.objects.filter(
+        session__therapy=OuterRef("pk"), rater=Rater.PATIENT, version__is_open_to_supervisors=True
+    )
+    shared = Q(therapist__ratings_shared_with=user.pk)
+    return supervised_therapies(user).filter(Exists(asked) | shared)
+
+
 def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
-    rows = visible_therapies(user).select_related("study", "therapist", "patient", "therapist__clinic")
+    """For who treats the patient, and for a supervisor to whom something of it is open."""
+    rows = Therapy.objects.filter(
+        Q(pk__in=visible_therapies(user)) | Q(pk__in=open_supervised_therapies(user))
+    ).select_related("study", "therapist", "patient", "therapist__clinic")
     return get_object_or_404(rows, pk=therapy_id)
+
+
+def _shown_in_caseload(user: Actor) -> Q:
+    own = Q(assignment__rater=Rater.THERAPIST)
+    return (own | _shown_to_therapist()) & Q(assignment__session__therapy__in=visible_therapies(user))
+
+
+def _shown_in_supervision(user: Actor) -> Q:
+    therapy = "assignment__session__therapy"
+    # Of the alliance alone: a form about feelings in a session belongs to what is said of one's practice.
+    shared = Q(
+        assignment__rater=Rater.THERAPIST,
+        assignment__instrument__definition__scales__contains=[{"code": OUTCOME_SCALE}],
+        **{f"{therapy}__therapist__ratings_shared_with": user.pk},
+    )
+    opened = _shown_to_therapist() & Q(assignment__version__is_open_to_supervisors=True)
+    return (shared | opened) & Q(**{f"{therapy}__in": supervised_therapies(user)})
 
 
 def visible_caseload_responses(user: Actor) -> QuerySet[Response]:
     """The responses about the user's own therapies that the user may see the scores of."""
-    own = Q(assignment__rater=Rater.THERAPIST)
-    return Response.objects.filter(
-        own | _shown_to_therapist(), assignment__session__therapy__in=visible_therapies(user)
-    )
+    return Response.objects.filter(_shown_in_caseload(user))
 
 
 def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
-    """Those about one of the user's own therapies."""
-    return visible_caseload_responses(user).filter(assignment__session__therapy=therapy.pk)
+    """Those about one therapy, for who treats the patient and for the supervisor."""
+    may_see = _shown_in_caseload(user) | _shown_in_supervision(user)
+    return Response.objects.filter(may_see, assignment__session__therapy=therapy.pk)
 
 
 def _shown_to_therapist() -> Q:
@@ -176,6 +209,20 @@ def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
 def visible_caseload_scores(user: Actor) -> QuerySet[Score]:
     """The scores about all of the user's own therapies, by the same rules."""
     return Score.objects.filter(response__in=visible_caseload_responses(user))
+
+
+def visible_supervised_scores(user: Actor) -> QuerySet[Score]:
+    """The scores about the therapies of all supervisees that the supervisor may see."""
+    return Score.objects.filter(response__in=Response.objects.filter(_shown_in_supervision(user)))
+
+
+def shows_ratings(version: StudyVersion | None, *, to_supervisor: bool, is_ended: bool) -> bool:
+    """Whether a study can show a reader ratings of the patient of a therapy that goes on or has ended: for a
+    sentence that says so, never in place of a queryset."""
+    shown = {StudyVersion.Visibility.FEEDBACK} | ({StudyVersion.Visibility.DELAYED} if is_ended else set())
+    if version is None or version.visibility not in shown:
+        return False
+    return version.is_open_to_supervisors or not to_supervisor
 
 
 def own_practices(user: Actor) -> QuerySet[Therapist]:
@@ -347,22 +394,3 @@ def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:
 
 def administered_clinics(user: Actor) -> QuerySet[Clinic]:
     return _clinics(user, Role.CLINIC_ADMIN)
-
-
-def get_administered_clinic_or_404(user: Actor, chosen: str = "") -> Clinic:
-    """The clinic that the user administers: of several the chosen one, else the one that was there first."""
-    rows = list(administered_clinics(user).order_by("pk"))
-    clinic = next((row for row in rows if str(row.pk) == chosen), next(iter(rows), None))
-    if clinic is None:
-        raise Http404("No clinic to administer.")
-    return clinic
-
-
-def clinic_instruments(clinic: Clinic) -> QuerySet[Instrument]:
-    """Forms that a clinic may ask for: what ships with the product, and its own uploads."""
-    return Instrument.objects.filter(Q(clinic=None) | Q(clinic=clinic))
-
-
-def get_instrument_or_404(clinic: Clinic, instrument_id: uuid.UUID) -> Instrument:
-    """A form that a clinic of the user's may ask for; another clinic's upload does not exist."""
-    return get_object_or_404(clinic_instruments(clinic), pk=instrument_id)

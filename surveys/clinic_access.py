@@ -1,13 +1,33 @@
-"""The administrator's part of the door (`surveys.access`): studies, people and test runs of their clinic,
-never a rating. Another clinic's object does not exist."""
+"""The administrator's part of the door (`surveys.access`): studies, forms, people and test runs of their
+clinic, never a rating. Another clinic's object does not exist."""
 
 import uuid
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from surveys.access import Actor, administered_clinics, clinic_therapies
-from surveys.models import Clinic, Patient, Response, Study, Therapy, User
+from surveys.models import Clinic, Instrument, Patient, Response, Study, Therapy, User
+
+
+def get_administered_clinic_or_404(user: Actor, chosen: str = "") -> Clinic:
+    """The clinic that the user administers: of several the chosen one, else the one that was there first."""
+    rows = list(administered_clinics(user).order_by("pk"))
+    clinic = next((row for row in rows if str(row.pk) == chosen), next(iter(rows), None))
+    if clinic is None:
+        raise Http404("No clinic to administer.")
+    return clinic
+
+
+def clinic_instruments(clinic: Clinic) -> QuerySet[Instrument]:
+    """Forms that a clinic may ask for: what ships with the product, and its own uploads."""
+    return Instrument.objects.filter(Q(clinic=None) | Q(clinic=clinic))
+
+
+def get_instrument_or_404(clinic: Clinic, instrument_id: uuid.UUID) -> Instrument:
+    """A form that a clinic of the user's may ask for; another clinic's upload does not exist."""
+    return get_object_or_404(clinic_instruments(clinic), pk=instrument_id)
 
 
 def administered_studies(user: Actor) -> QuerySet[Study]:

@@ -8,8 +8,8 @@ from uuid import UUID
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from surveys.access import Actor, LinkState, clinic_instruments, clinic_therapies, form_state
-from surveys.clinic_access import clinic_patients, clinic_staff
+from surveys.access import Actor, LinkState, clinic_therapies, form_state
+from surveys.clinic_access import clinic_instruments, clinic_patients, clinic_staff
 from surveys.licences import FormVersion, form_versions, licences_that_count, standing
 from surveys.models import (
     Assignment,

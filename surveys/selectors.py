@@ -1,6 +1,6 @@
 """Questions over rows: to-do list, caseload, and the long rows that analytics reads."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
@@ -17,6 +17,7 @@ from surveys.access import (
     visible_tablets,
     visible_therapies,
 )
+from surveys.models import OUTCOME_SCALE as OUTCOME_SCALE
 from surveys.models import (
     Assignment,
     Clinic,
@@ -36,8 +37,6 @@ from surveys.models import (
     Therapy,
 )
 
-# The scale that alliance instruments have in common and that the growth models are fitted to.
-OUTCOME_SCALE = "total"
 OPEN = (Assignment.State.DUE, Assignment.State.OPENED)
 RECEIVED = (Assignment.State.SUBMITTED, Assignment.State.DECLINED)
 
@@ -159,7 +158,7 @@ def version_at(study: Study, at: datetime) -> StudyVersion | None:
 def _outcome_lines(versions: QuerySet[StudyVersion] | list[StudyVersion]) -> QuerySet[PlanLine]:
     return PlanLine.objects.filter(
         version__in=versions, instrument__definition__scales__contains=[{"code": OUTCOME_SCALE}]
-    ).select_related("instrument")
+    ).select_related("instrument", "version")
 
 
 def current_outcome_lines(study: Study) -> QuerySet[PlanLine]:
@@ -186,8 +185,30 @@ def outcome_forms(study: Study) -> list[OutcomeForm]:
 def therapy_forms(therapy: Therapy) -> dict[str, Instrument]:
     """The alliance form that each rater of a therapy is asked for: that of the therapy's arm before the
     study's common one, and of several the one that was planned first."""
-    lines = current_outcome_lines(therapy.study).filter(arm__in=["", therapy.arm]).order_by("arm", "-pk")
-    return {line.instrument.rater: line.instrument for line in lines}
+    return _asked_forms(current_outcome_lines(therapy.study), therapy.arm)
+
+
+def therapies_forms(therapies: Iterable[Therapy]) -> dict[tuple[UUID, str], dict[str, Instrument]]:
+    """The same of many therapies, by study and arm, in two queries."""
+    arms = {(therapy.study_id, therapy.arm) for therapy in therapies}
+    lines = list(_outcome_lines(list(current_versions({study for study, _ in arms}).values())))
+    by_study: dict[UUID, list[PlanLine]] = {}
+    for line in lines:
+        by_study.setdefault(line.version.study_id, []).append(line)
+    return {(study, arm): _asked_forms(by_study.get(study, []), arm) for study, arm in arms}
+
+
+def current_versions(studies: Collection[UUID]) -> dict[UUID, StudyVersion]:
+    """The version of each of these studies that is in force now."""
+    rows = StudyVersion.objects.filter(study__in=studies, active_from__lte=timezone.now())
+    latest = rows.order_by("study", "-active_from").distinct("study")
+    return {version.study_id: version for version in latest}
+
+
+def _asked_forms(lines: Iterable[PlanLine], arm: str) -> dict[str, Instrument]:
+    asked = [line for line in lines if line.arm in ("", arm)]
+    asked.sort(key=lambda line: (line.arm, -line.pk))
+    return {line.instrument.rater: line.instrument for line in asked}
 
 
 class RatingRow(TypedDict):

@@ -197,6 +197,9 @@ class VisibilityForm(forms.Form):
             "invalid_choice": gettext_lazy("Choose one of the three."),
         },
     )
+    is_open_to_supervisors = forms.BooleanField(
+        label=gettext_lazy("Supervisors may see what the therapist sees"), required=False
+    )
 
 
 class TextForm(forms.Form):

@@ -84,6 +84,7 @@ def replan(
         study=study,
         number=old.number + 1,
         visibility=old.visibility,
+        is_open_to_supervisors=old.is_open_to_supervisors,
         reminder_hours=old.reminder_hours if reminder_hours is None else list(reminder_hours),
     )
     for line in old.lines.filter(instrument__rater__in=keep):
@@ -116,10 +117,15 @@ def ask_consent(
     return text
 
 
-def set_visibility(study: Study, visibility: str) -> None:
+def set_visibility(study: Study, visibility: str, *, is_open_to_supervisors: bool = False) -> None:
     """As if the study had begun with this policy: its forms were asked for under it, too."""
     old = study.current
-    version = StudyVersion.objects.create(study=study, number=old.number + 1, visibility=visibility)
+    version = StudyVersion.objects.create(
+        study=study,
+        number=old.number + 1,
+        visibility=visibility,
+        is_open_to_supervisors=is_open_to_supervisors,
+    )
     for line in old.lines.all():
         line.pk, line.version = None, version
         line.save()

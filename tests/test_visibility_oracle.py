@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alliance_site.policy import POLICY
-from surveys.models import Response, Therapy
+from surveys.models import Response, Therapist, Therapy
 from tests import factories
 from tests.conftest import Cast, signed_in
 from tests.files import pdf_words
@@ -46,11 +46,16 @@ class Rated:
 
 @dataclass(frozen=True)
 class World:
+    """`is_open`: to supervisors; `is_shared`: the therapist shares their own ratings with the supervisor,
+    which is theirs to do and opens nothing of the patients'."""
+
     visibility: str
     is_ended: bool
     own: tuple[Rated, ...]
     other: tuple[Rated, ...]
     colleagues: tuple[Rated, ...]
+    is_open: bool = False
+    is_shared: bool = False
 
 
 def answers(effective: dict[int, int]) -> dict[int, int]:
@@ -95,9 +100,11 @@ def fill(therapy: Therapy, sessions: tuple[Rated, ...], numbers: Iterator[int]) 
 
 
 def may_see(world: World, actor: str, owner: str, is_over: bool, rated: Rated) -> bool:
-    """Only who treats the patient; never in a blind study, never what is not shared; under the delayed policy
-    after the end; else after one's own rating."""
-    if actor != owner or rated.sharing == "none" or world.visibility == "blind":
+    """Only who treats the patient, and who supervises them in an open study; never in a blind study, never
+    what is not shared; under the delayed policy after the end; else after the therapist's own rating."""
+    if rated.sharing == "none" or world.visibility == "blind":
+        return False
+    if actor != owner and not (actor == "supervisor" and owner == "therapist" and world.is_open):
         return False
     return is_over if world.visibility == "delayed" else rated.by_therapist
 
@@ -128,9 +135,14 @@ def addresses(cast: Cast) -> Iterator[tuple[str, str]]:
                 yield route.name, reverse(route.name, kwargs=dict(zip(names, chosen, strict=True)))
 
 
-def walk(cast: Cast, world: World) -> tuple[list[str], set[int]]:
-    """What shows and must not, and which ratings their therapist could read somewhere."""
-    factories.set_visibility(cast.study, world.visibility)
+def walk(
+    cast: Cast, world: World, actors: tuple[str, ...] = (*ACTORS, "anonymous")
+) -> tuple[list[str], dict[str, set[int]]]:
+    """What shows and must not, and which ratings each could read somewhere."""
+    is_open = world.is_open and world.visibility != "blind"
+    factories.set_visibility(cast.study, world.visibility, is_open_to_supervisors=is_open)
+    if world.is_shared:
+        Therapist.objects.filter(supervisor=cast.supervisor).update(ratings_shared_with=cast.supervisor)
     other = factories.make_therapy(cast.study, cast.therapist, cast.supervisor)
     numbers = iter(range(1, 7))
     ratings = [
@@ -145,9 +157,10 @@ def walk(cast: Cast, world: World) -> tuple[list[str], set[int]]:
     if world.is_ended:
         cast.therapy.ended_on, cast.therapy.end_reason = timezone.localdate(), "completed"
         cast.therapy.save(update_fields=["ended_on", "end_reason"])
-    wrong, read = [], set()
+    wrong: list[str] = []
+    read: dict[str, set[int]] = {actor: set() for actor in actors}
     pages = list(addresses(cast))
-    for actor in (*ACTORS, "anonymous"):
+    for actor in actors:
         client = Client() if actor == "anonymous" else signed_in(getattr(cast, actor))
         for name, url in pages:
             if name in DATASETS and actor == "researcher":
@@ -156,13 +169,12 @@ def walk(cast: Cast, world: World) -> tuple[list[str], set[int]]:
                 body = body_of(client.get(address))
                 for number, owner, is_over, rated in ratings:
                     if in_body(number, body):
-                        read.add(number)
+                        read[actor].add(number)
                         if not may_see(world, actor, owner, is_over, rated):
                             wrong.append(f"{actor} at {address}: rating {number}, {rated}")
-    visible = {
-        number for number, owner, is_over, rated in ratings if may_see(world, owner, owner, is_over, rated)
-    }
-    assert visible <= read, "a rating that may be seen is shown to its therapist"
+    for actor in actors:
+        visible = {row[0] for row in ratings if may_see(world, actor, *row[1:])}
+        assert visible <= read[actor], f"what {actor} may see is shown to them"
     return wrong, read
 
 
@@ -171,9 +183,16 @@ ALL = (Rated("scores", True), Rated("none", True), Rated("answers", False))
 
 @pytest.mark.parametrize("visibility", [pytest.param("blind", marks=pytest.mark.slow), "feedback"])
 def test_no_page_shows_a_rating_that_its_reader_may_not_see(cast: Cast, visibility: str) -> None:
-    world = World(visibility, is_ended=False, own=ALL, other=(), colleagues=ALL[:2])
-    wrong, _ = walk(cast, world)
+    world = World(visibility, is_ended=False, own=ALL, other=(), colleagues=ALL[:2], is_open=True)
+    wrong, read = walk(cast, world)
     assert wrong == []
+    assert read["supervisor"] == ({1} if visibility == "feedback" else set())
+
+
+def test_a_therapist_who_shares_their_own_ratings_opens_nothing_of_their_patients(cast: Cast) -> None:
+    world = World("feedback", is_ended=False, own=ALL, other=(), colleagues=(), is_shared=True)
+    wrong, read = walk(cast, world, actors=("supervisor",))
+    assert (wrong, read["supervisor"]) == ([], set())
 
 
 RATED = st.builds(Rated, st.sampled_from([None, "none", "scores", "answers"]), st.booleans())
@@ -194,6 +213,8 @@ RATED = st.builds(Rated, st.sampled_from([None, "none", "scores", "answers"]), s
         st.lists(RATED, min_size=1, max_size=3).map(tuple),
         st.lists(RATED, max_size=1).map(tuple),
         st.lists(RATED, max_size=2).map(tuple),
+        st.booleans(),
+        st.booleans(),
     )
 )
 def test_in_no_world_does_a_page_show_a_rating_that_its_reader_may_not_see(cast: Cast, world: World) -> None:

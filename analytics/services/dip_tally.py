@@ -7,21 +7,19 @@ of one form.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from itertools import groupby
 from uuid import UUID
 
 from django.utils import timezone
 
-from analytics.dip_selectors import NEW, DipModel, SeenRating, dip_model, dip_rules
-from analytics.dips import RULES, Judgement, look
+from analytics.dip_selectors import NEW, RatedTherapy, dip_rules, rated_therapies
+from analytics.dips import RULES, Judgement
 from analytics.models import DipReview, DipTally
 from surveys import jobs
 from surveys.access import revealed_scores
-from surveys.models import Rater, Study, Therapy
-from surveys.selectors import OUTCOME_SCALE, therapy_forms
+from surveys.models import Study
 
 BATCH = 3
 # A burst of forms is counted once.
@@ -42,14 +40,6 @@ class DipCount:
     done: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class TherapyRatings:
-    """The ratings of one therapy that its therapist may see, by session."""
-
-    therapy: Therapy
-    ratings: list[SeenRating]
-
-
 def tally_request(study_id: UUID) -> None:
     """As the last statement of the transaction that has new ratings or a new model."""
     jobs.request("count_dips", study_id, timezone.now() + DELAY)
@@ -60,18 +50,16 @@ def study_dips_count(study_id: str) -> Callable[[], None]:
     study = Study.objects.filter(pk=UUID(study_id), test_of=None).first()
     if study is None:
         return lambda: None
-    therapies = {row.pk: row for row in study.therapies.select_related("study")}
-    forms = _forms(therapies.values())
-    rated = list(_rated(study, therapies, forms))
+    therapies = study.therapies.filter(excluded_at=None)
+    rated = list(rated_therapies(revealed_scores(study.pk), therapies))
     n_ratings = sum(len(row.ratings) for row in rated)
     last = DipTally.objects.filter(study=study).first()
     if abs(n_ratings - (last.n_ratings if last else 0)) < BATCH:
         return lambda: None
-    models = {arm: dip_model(study.pk, code) if code else None for arm, code in forms.items()}
-    counts = _count(rated, models, _states(study))
+    counts = _count(rated, _states(study))
     values = {
         "counted_at": timezone.now(),
-        "fitted_at": min((model.fitted_at for model in models.values() if model), default=None),
+        "fitted_at": min((row.model.fitted_at for row in rated if row.model), default=None),
         "n_ratings": n_ratings,
         "rules": [rule.code for rule in dip_rules(study.pk)],
         "counts": {code: asdict(count) for code, count in counts.items()},
@@ -83,45 +71,15 @@ def study_dips_count(study_id: str) -> Callable[[], None]:
     return write
 
 
-def _forms(therapies: Iterable[Therapy]) -> dict[str, str]:
-    """The code of the patient's alliance form by arm, as the therapy's page takes it; empty for none."""
-    by_arm = {row.arm: row for row in therapies}
-    forms = {arm: therapy_forms(row).get(Rater.PATIENT) for arm, row in by_arm.items()}
-    return {arm: form.code if form else "" for arm, form in forms.items()}
-
-
-def _rated(
-    study: Study, therapies: Mapping[UUID, Therapy], forms: Mapping[str, str]
-) -> Iterator[TherapyRatings]:
-    """The ratings of every therapy that has any."""
-    session = "response__assignment__session"
-    rows = (
-        revealed_scores(study.pk)
-        .filter(scale=OUTCOME_SCALE, mean__isnull=False, **{f"{session}__number__isnull": False})
-        .order_by(f"{session}__therapy", f"{session}__number")
-        .values_list(
-            f"{session}__therapy", "response__instrument__code", "response", f"{session}__number", "mean"
-        )
-    )
-    for key, group in groupby(rows.iterator(chunk_size=2000), key=lambda row: row[0]):
-        # A therapy may have begun since they were read.
-        if key in therapies:
-            therapy = therapies[key]
-            ratings = [SeenRating(*row[2:]) for row in group if row[1] == forms[therapy.arm]]
-            yield TherapyRatings(therapy, ratings)
-
-
 def _count(
-    rated: Sequence[TherapyRatings],
-    models: Mapping[str, DipModel | None],
+    rated: Sequence[RatedTherapy],
     states: Mapping[tuple[UUID, str], str],
 ) -> dict[str, DipCount]:
     """Every rule that there is, chosen or not, so that a clinic can choose by its own data."""
     counts = {code: DipCount() for code in RULES}
     people: dict[str, tuple[set[UUID], set[UUID]]] = {code: (set(), set()) for code in RULES}
     for row in rated:
-        model = models[row.therapy.arm]
-        found = look(row.ratings, model.expectations(row.ratings) if model else None, list(RULES.values()))
+        found = row.look(list(RULES.values()))
         for code, judged in _by_rule(found.judgements).items():
             count, (patients, therapists) = counts[code], people[code]
             dips = [row.ratings[one.index].response for one in judged if one.is_dip]

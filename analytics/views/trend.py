@@ -26,7 +26,7 @@ from analytics.sheets import Sheet, pdf
 from analytics.views.dips import dips_context
 from analytics.views.writing import writing_of_the_page
 from surveys import audit
-from surveys.access import Actor, get_therapy_or_404
+from surveys.access import Actor, get_therapy_or_404, is_own
 from surveys.selectors import OUTCOME_SCALE
 
 PERSPECTIVES = ("patient", "therapist")
@@ -149,11 +149,12 @@ def _facets(trend: Trend, form: AllianceForm, dips: TherapyDips | None) -> dict[
     return {scale: _facet(trend, form, scale, dips, is_small=scale != trend.scale) for scale in scales}
 
 
-def _page(trend: Trend, dips: TherapyDips | None) -> dict[str, object]:
+def _page(user: Actor, trend: Trend, dips: TherapyDips | None) -> dict[str, object]:
     """What the page and the file of a therapy say."""
     context: dict[str, object] = {
         "trend": trend,
         "therapy": trend.therapy,
+        "is_own": is_own(user, trend.therapy),
         "dips": dips_context(dips) if dips else None,
     }
     if trend.form is not None:
@@ -165,7 +166,7 @@ def _page(trend: Trend, dips: TherapyDips | None) -> dict[str, object]:
 
 def therapy(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id)
-    context = _page(trend, _dips(request.user, trend)) | {
+    context = _page(request.user, trend, _dips(request.user, trend)) | {
         "clinic": trend.therapy.study.clinic,
         "perspectives": [rater for rater in PERSPECTIVES if rater in trend.forms],
         "times": TIMES,
@@ -198,7 +199,7 @@ def sheet(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     trend = _trend(request, therapy_id, act="therapy.pdf")
     found = _dips(request.user, trend)
     # A file has nothing to click on.
-    context = _page(trend, replace(found, may_review=False) if found else None)
+    context = _page(request.user, trend, replace(found, may_review=False) if found else None)
     facets = context.get("facets", {})
     assert isinstance(facets, dict), "facets by scale"
     drawn = {code: facet for code, facet in facets.items() if not facet.panel.is_empty}

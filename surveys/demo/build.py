@@ -126,7 +126,11 @@ def _study(clinic: Clinic, instruments: dict[tuple[str, str], Instrument]) -> St
         name="Working alliance over the course of therapy (simulated)",
     )
     version = StudyVersion.objects.create(
-        study=study, number=1, visibility=StudyVersion.Visibility.FEEDBACK, reminder_hours=[24]
+        study=study,
+        number=1,
+        visibility=StudyVersion.Visibility.FEEDBACK,
+        is_open_to_supervisors=True,
+        reminder_hours=[24],
     )
     for rater, hours in WINDOW_HOURS.items():
         line = {"version": version, "instrument": instruments[OUTCOME, rater], "window_hours": hours}

@@ -3,7 +3,7 @@
 from surveys.models.audit import AuditEvent
 from surveys.models.clinic import Clinic, Membership, Role, User
 from surveys.models.consent import Consent, Withdrawal
-from surveys.models.instruments import Instrument, Licence, Rater
+from surveys.models.instruments import OUTCOME_SCALE, Instrument, Licence, Rater
 from surveys.models.jobs import Heartbeat, Job
 from surveys.models.messages import Message
 from surveys.models.people import Patient, Therapist, Therapy
@@ -20,6 +20,7 @@ from surveys.models.schedule import (
 from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
+    "OUTCOME_SCALE",
     "Assignment",
     "AuditEvent",
     "Channel",

@@ -10,6 +10,9 @@ from surveys.ids import uuid7
 from surveys.models.clinic import Clinic, User
 from surveys.packs import InstrumentFile
 
+# The scale that alliance instruments, and they alone, have in common, and that growth models are fitted to.
+OUTCOME_SCALE = "total"
+
 
 class Rater(models.TextChoices):
     PATIENT = "patient", _("Patient")

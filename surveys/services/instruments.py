@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from surveys import audit
-from surveys.access import Actor, clinic_instruments
+from surveys.access import Actor
+from surveys.clinic_access import clinic_instruments
 from surveys.models import Clinic, Instrument
 from surveys.packs import InstrumentFile, InstrumentFileError, built_in, version_problems
 

@@ -101,7 +101,11 @@ def draft_begin(*, study: Study, actor: Actor | None = None) -> StudyVersion:
 def version_copy(*, version: StudyVersion, study: Study, number: int) -> StudyVersion:
     """A draft with the same visibility, reminders, lines and texts."""
     copy = StudyVersion.objects.create(
-        study=study, number=number, visibility=version.visibility, reminder_hours=version.reminder_hours
+        study=study,
+        number=number,
+        visibility=version.visibility,
+        is_open_to_supervisors=version.is_open_to_supervisors,
+        reminder_hours=version.reminder_hours,
     )
     lines, texts = list(version.lines.all()), list(version.texts.all())
     for line in lines:
@@ -185,10 +189,18 @@ def _line(version: StudyVersion, instrument: Instrument, spec: LineSpec) -> Plan
 
 
 @transaction.atomic
-def visibility_set(*, version: StudyVersion, visibility: str, actor: Actor | None = None) -> None:
+def visibility_set(
+    *,
+    version: StudyVersion,
+    visibility: str,
+    is_open_to_supervisors: bool = False,
+    actor: Actor | None = None,
+) -> None:
+    """Who sees the patients' ratings. A blind study is blind for supervisors as well, whatever is chosen."""
     if visibility not in StudyVersion.Visibility.values:
         raise StudyRefused(_("Choose one of the three."), "visibility")
-    _change(version, "study.visibility", actor, visibility=visibility)
+    is_open = is_open_to_supervisors and visibility != StudyVersion.Visibility.BLIND
+    _change(version, "study.visibility", actor, visibility=visibility, is_open_to_supervisors=is_open)
 
 
 @transaction.atomic
@@ -254,6 +266,7 @@ def version_put_in_force(*, draft: StudyVersion, at: datetime, actor: Actor | No
         clinic=draft.study.clinic,
         number=draft.number,
         visibility=draft.visibility,
+        is_open_to_supervisors=draft.is_open_to_supervisors,
     )
     return draft
 

@@ -5,7 +5,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from surveys.access import administered_clinics, get_administered_clinic_or_404
+from surveys.access import administered_clinics
+from surveys.clinic_access import get_administered_clinic_or_404
 from surveys.models import Clinic
 from surveys.people_forms import ClinicForm
 from surveys.services.people import PeopleRefused, clinic_describe

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from surveys.access import clinic_instruments, get_instrument_or_404
+from surveys.clinic_access import clinic_instruments, get_instrument_or_404
 from surveys.instrument_forms import InstrumentUpload, LicenceForm
 from surveys.licences import form_versions, licence_register, licences_that_count, standing
 from surveys.packs import MAX_FILE_BYTES, InstrumentFile, InstrumentFileError, UnreadableFileError, parse

@@ -25,9 +25,17 @@ WHO_SEES_PATIENT = {
         "once they have given their own rating of the same session."
     ),
 }
+SUPERVISOR_SEES = _("A person who supervises your therapist can see the same.")
 WHO_SEES_THERAPIST = _(
-    "Your patient does not see your answers. Your supervisor sees only that the form is done."
+    "Your patient does not see your answers. Your supervisor sees that the form is done, and what you "
+    "answered only while you share it."
 )
+
+
+def who_sees_patient(version: StudyVersion) -> str:
+    """What a patient is told about a form that is asked for under this version."""
+    sentence = str(WHO_SEES_PATIENT[StudyVersion.Visibility(version.visibility)])
+    return f"{sentence} {SUPERVISOR_SEES}" if version.is_open_to_supervisors else sentence
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,7 @@ def about(assignment: Assignment) -> dict[str, object]:
         "assignment": assignment,
         "clinic": assignment.study.clinic,
         "is_patient_page": is_patient_page,
-        "who_sees": WHO_SEES_PATIENT[StudyVersion.Visibility(assignment.version.visibility)]
-        if is_patient_page
-        else WHO_SEES_THERAPIST,
+        "who_sees": who_sees_patient(assignment.version) if is_patient_page else WHO_SEES_THERAPIST,
     }
 
 

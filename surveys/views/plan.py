@@ -6,8 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from surveys.access import get_instrument_or_404
-from surveys.clinic_access import get_administered_study_or_404
+from surveys.clinic_access import get_administered_study_or_404, get_instrument_or_404
 from surveys.desk import PlannedForm, counterpart, draft_of, pictures, planned_form
 from surveys.models import Instrument, StudyVersion
 from surveys.services.studies import StudyRefused, plan_set

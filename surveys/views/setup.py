@@ -48,7 +48,7 @@ from surveys.setup_forms import (
     VisibilityForm,
 )
 from surveys.views.clinics import own_clinic
-from surveys.views.notices import WHO_SEES_PATIENT
+from surveys.views.notices import SUPERVISOR_SEES, WHO_SEES_PATIENT, who_sees_patient
 
 STEPS = {
     "name": gettext_lazy("Name and code"),
@@ -82,7 +82,7 @@ def patient_reads(version: StudyVersion) -> str:
     """The sentence about who sees the answers; empty while that is not chosen."""
     if not version.visibility:
         return ""
-    return str(WHO_SEES_PATIENT[StudyVersion.Visibility(version.visibility)])
+    return who_sees_patient(version)
 
 
 def studies(request: HttpRequest) -> HttpResponse:
@@ -230,13 +230,19 @@ def _practice(request: HttpRequest, draft: StudyVersion) -> HttpResponse:
 
 
 def _visibility(request: HttpRequest, draft: StudyVersion) -> HttpResponse:
-    form = VisibilityForm(sent(request), initial={"visibility": draft.visibility})
+    form = VisibilityForm(
+        sent(request),
+        initial={
+            "visibility": draft.visibility,
+            "is_open_to_supervisors": draft.is_open_to_supervisors,
+        },
+    )
     page = Page("visibility", lambda data: visibility_set(version=draft, actor=request.user, **data))
     choices = [
         {"radio": radio, "explained": EXPLAINED[choice], "patient_reads": WHO_SEES_PATIENT[choice]}
         for radio, choice in zip(form["visibility"], StudyVersion.Visibility, strict=True)
     ]
-    return _page(request, draft, page, form, choices=choices)
+    return _page(request, draft, page, form, choices=choices, patient_reads_too=SUPERVISOR_SEES)
 
 
 def _texts(request: HttpRequest, draft: StudyVersion) -> HttpResponse:

@@ -21,7 +21,7 @@ from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
 from surveys.services.consent import sharing_narrow
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.views.link import unknown
-from surveys.views.notices import Notice, about, notice_page
+from surveys.views.notices import SUPERVISOR_SEES, Notice, about, notice_page
 from surveys.views.wording import speak
 from surveys.visits import (
     PAUSE,
@@ -252,7 +252,12 @@ def _narrower(chosen: set[str]) -> dict[str, object]:
 
 
 def who_sees(response: Response) -> str:
-    """What the therapist sees of this form, now or one day."""
+    """What the therapist sees of this form, now or one day, and whether a supervisor sees the same."""
+    sentence = _therapist_sees(response)
+    return f"{sentence} {SUPERVISOR_SEES}" if response.assignment.version.is_open_to_supervisors else sentence
+
+
+def _therapist_sees(response: Response) -> str:
     version, session = response.assignment.version, response.assignment.session
     if version.visibility == StudyVersion.Visibility.BLIND:
         return _("Your therapist never sees your answers.")
