@@ -89,7 +89,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "form-links-revoke",
         methods=("POST",),
     ),
-    **_lines(SUPERVISOR, "supervisor-home"),
+    **_lines(SUPERVISOR, "supervisor-home", "supervision-file"),
     **_lines(CLINIC_ADMIN, "admin-home", "clinic-messages"),
     **_lines(CLINIC_ADMIN, "people-staff", "people-patients", "people-therapy"),
     **_lines(

@@ -2,9 +2,12 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from analytics import api
-from analytics.views import agreement, dips, research, trend
+from analytics.views import agreement, board, dips, research, trend
 
 urlpatterns = [
+    path("caseload/", board.caseload, name="therapist-home"),
+    path("supervision/", board.supervision, name="supervisor-home"),
+    path("supervision/board.csv", board.supervision_file, name="supervision-file"),
     path("caseload/agreement/", agreement.agreement, name="agreement"),
     path("therapies/<uuid:therapy_id>/", trend.therapy, name="therapy"),
     path("therapies/<uuid:therapy_id>/chart.svg", trend.chart, name="therapy-chart"),

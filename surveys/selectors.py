@@ -12,10 +12,8 @@ from django.utils import timezone
 from surveys.access import (
     SEND_GRACE,
     Actor,
-    supervised_therapies,
     visible_forms,
     visible_tablets,
-    visible_therapies,
 )
 from surveys.models import OUTCOME_SCALE as OUTCOME_SCALE
 from surveys.models import (
@@ -131,16 +129,6 @@ def logged_sessions(therapy: Therapy) -> QuerySet[Session]:
         .prefetch_related(Prefetch("assignments", queryset=forms.order_by("-rater", "instrument__code")))
         .order_by("-held_at")
     )
-
-
-def caseload(user: Actor) -> QuerySet[Therapy]:
-    """The therapist's therapies, running ones first, each with its session and form counts."""
-    return with_progress(visible_therapies(user))
-
-
-def supervised_progress(user: Actor) -> QuerySet[Therapy]:
-    """The same of a supervisor's supervisees: progress only."""
-    return with_progress(supervised_therapies(user))
 
 
 def active_versions(study: Study) -> QuerySet[StudyVersion]:

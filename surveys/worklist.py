@@ -3,11 +3,20 @@ rating, and what the last change of a session log did."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import BooleanField, Count, ExpressionWrapper, Max, Q, QuerySet
 from django.utils import timezone
 
-from surveys.access import Actor, clinic_therapies, visible_forms, visible_therapies
+from surveys.access import (
+    Actor,
+    LinkState,
+    clinic_therapies,
+    form_state,
+    visible_forms,
+    visible_therapies,
+)
+from surveys.board import Facts
 from surveys.changes import FormChange, LogChange, Moved
 from surveys.models import Assignment, AuditEvent, Clinic, Rater, Session, StudyVersion, Therapy
 from surveys.selectors import OPEN, with_progress
@@ -19,14 +28,70 @@ QUIET_AFTER = timedelta(days=7)
 def sessions_to_close(user: Actor) -> QuerySet[Therapy]:
     """The therapist's running therapies whose log has been silent for more than a week, the longest first;
     `last_logged` is the time of the last line, held or not, None where there is none."""
+    rows = visible_therapies(user).annotate(last_logged=Max("sessions__held_at"))
+    return rows.filter(_quiet()).order_by("last_logged", "started_on", "code")
+
+
+def _quiet() -> Q:
+    """Of therapies with `last_logged`: running, and nothing in the log for more than a week."""
     before = timezone.now() - QUIET_AFTER
-    return (
-        visible_therapies(user)
-        .filter(ended_on=None)
-        .annotate(last_logged=Max("sessions__held_at"))
-        .filter(Q(last_logged__lt=before) | Q(last_logged=None, started_on__lt=timezone.localdate(before)))
-        .order_by("last_logged", "started_on", "code")
+    begun = Q(last_logged=None, started_on__lt=timezone.localdate(before))
+    return Q(ended_on=None) & (Q(last_logged__lt=before) | begun)
+
+
+def therapies_facts(therapies: QuerySet[Therapy]) -> list[tuple[Therapy, Facts]]:
+    """Therapies with their progress, each with what a board is ordered by; possible dips are not known here.
+    In a number of queries that does not grow with them."""
+    quiet = ExpressionWrapper(_quiet(), output_field=BooleanField())
+    rows = list(
+        with_progress(therapies).annotate(last_logged=Max("sessions__held_at")).annotate(is_quiet=quiet)
     )
+    forms = _forms_by_therapy([row.pk for row in rows])
+    return [(row, _facts(row, *forms.get(row.pk, (0, ())))) for row in rows]
+
+
+def _facts(therapy: Therapy, n_open: int, late: tuple[str, ...]) -> Facts:
+    counted = vars(therapy)
+    return Facts(
+        code=therapy.code,
+        therapist=therapy.therapist.code,
+        is_running=therapy.ended_on is None,
+        n_sessions=counted["n_sessions"] or 0,
+        last_session=counted["last_session"],
+        is_stopped=therapy.stopped_at is not None,
+        is_quiet=counted["is_quiet"],
+        late=late,
+        n_open=n_open,
+        n_received=counted["n_patient_received"] + counted["n_therapist_received"],
+        n_therapist_missing=counted["n_therapist_due"] - counted["n_therapist_received"],
+        n_patient_missing=counted["n_patient_due"] - counted["n_patient_received"],
+    )
+
+
+def _forms_by_therapy(therapies: Sequence[UUID]) -> dict[UUID, tuple[int, tuple[str, ...]]]:
+    """By therapy: how many forms are open now, and whose last form ran out unanswered. An earlier one that
+    did is over: a later form has come in or can still be filled."""
+    now = timezone.now()
+    asked = Assignment.objects.filter(session__therapy__in=therapies).exclude(
+        state=Assignment.State.WITHDRAWN
+    )
+    newest = {
+        (therapy, rater): at
+        for therapy, rater, at in asked.values_list("session__therapy", "rater").annotate(
+            Max("session__held_at")
+        )
+    }
+    found: dict[UUID, tuple[int, tuple[str, ...]]] = {}
+    for form in asked.filter(state__in=OPEN).select_related("session").order_by("rater"):
+        assert form.session is not None, "found by its session"
+        therapy = form.session.therapy_id
+        n_open, late = found.get(therapy, (0, ()))
+        if form_state(form, now) is LinkState.OPEN:
+            n_open += 1
+        elif form.session.held_at == newest[therapy, form.rater] and form.rater not in late:
+            late += (form.rater,)
+        found[therapy] = n_open, late
+    return found
 
 
 def unrated_therapies(user: Actor) -> QuerySet[Therapy]:

@@ -138,7 +138,7 @@ OWN_PAGES = {
         "api-study-ratings",
         "api-study-composites",
     ],
-    "supervisor": ["supervisor-home"],
+    "supervisor": ["supervisor-home", "supervision-file"],
     "clinic_admin": [
         "reception",
         "session-log",

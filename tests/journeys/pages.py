@@ -128,6 +128,8 @@ PAGES = (
     View("sign-out", "therapist", "/accounts/logout/"),
     View("not-allowed", "therapist", "/clinic/"),
     View("supervision", "supervisor", "/supervision/"),
+    View("supervision-nothing-found", "supervisor", "/supervision/?show=none&therapist=ZZZZ"),
+    View("therapy-supervisor", "supervisor", "/therapies/{therapy}/"),
     View("studies", "researcher", "/studies/"),
     View("codebook", "researcher", by_link("/studies/", "codebook")),
     View("admin-home", "clinic_admin", "/clinic/"),
