@@ -177,7 +177,8 @@ def rated_therapies(scores: QuerySet[Score], therapies: Iterable[Therapy]) -> It
         )
     )
     ratings: dict[UUID, list[SeenRating]] = {}
-    for key, code, *rating in rows.iterator(chunk_size=2000):
+    # No cursor: for one the database prefers a plan whose first row is quick and whose last is not.
+    for key, code, *rating in list(rows):
         # A therapy may have begun since they were read.
         if key in by_key:
             form = forms[by_key[key].study_id, by_key[key].arm]

@@ -30,6 +30,7 @@ from surveys.models import (
     Assignment,
     Clinic,
     FormLink,
+    Instrument,
     Membership,
     Opening,
     Patient,
@@ -155,65 +156,78 @@ def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
     return get_object_or_404(rows, pk=therapy_id)
 
 
-def _shown_in_caseload(user: Actor) -> Q:
-    own = Q(assignment__rater=Rater.THERAPIST)
-    return (own | _shown_to_therapist()) & Q(assignment__session__therapy__in=visible_therapies(user))
-
-
-def _shown_in_supervision(user: Actor) -> Q:
-    therapy = "assignment__session__therapy"
-    # Of the alliance alone: a form about feelings in a session belongs to what is said of one's practice.
-    shared = Q(
-        assignment__rater=Rater.THERAPIST,
-        assignment__instrument__definition__scales__contains=[{"code": OUTCOME_SCALE}],
-        **{f"{therapy}__therapist__ratings_shared_with": user.pk},
-    )
-    opened = _shown_to_therapist() & Q(assignment__version__is_open_to_supervisors=True)
-    return (shared | opened) & Q(**{f"{therapy}__in": supervised_therapies(user)})
-
-
-def visible_caseload_responses(user: Actor) -> QuerySet[Response]:
-    """The responses about the user's own therapies that the user may see the scores of."""
-    return Response.objects.filter(_shown_in_caseload(user))
-
-
 def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
-    """Those about one therapy, for who treats the patient and for the supervisor."""
-    may_see = _shown_in_caseload(user) | _shown_in_supervision(user)
-    return Response.objects.filter(may_see, assignment__session__therapy=therapy.pk)
+    """The responses about one therapy whose scores its reader may see: who treats the patient, or the
+    supervisor."""
+    return Response.objects.filter(_visible(user, *_one(user, therapy)))
 
 
-def _shown_to_therapist() -> Q:
-    """Of a patient's response: policy, choice and own rating let its therapist see the scores."""
-    policy = "assignment__version__visibility"
-    by_policy = Q(**{policy: StudyVersion.Visibility.FEEDBACK}, reveal_at__isnull=False) | Q(
-        **{policy: StudyVersion.Visibility.DELAYED},
-        assignment__session__therapy__ended_on__isnull=False,
-    )
-    return Q(assignment__rater=Rater.PATIENT) & ~Q(sharing=Sharing.NONE) & by_policy
+def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
+    """Their scores."""
+    return Score.objects.filter(_visible(user, *_one(user, therapy), to="response__"))
+
+
+def visible_caseload_scores(user: Actor) -> QuerySet[Score]:
+    """The scores about all of the user's own therapies, by the same rules."""
+    own = visible_therapies(user)
+    return Score.objects.filter(_visible(user, own, Therapy.objects.none(), to="response__"))
+
+
+def visible_supervised_scores(user: Actor) -> QuerySet[Score]:
+    """The scores about the therapies of all supervisees that the supervisor may see."""
+    supervised = supervised_therapies(user)
+    return Score.objects.filter(_visible(user, Therapy.objects.none(), supervised, to="response__"))
 
 
 def revealed_scores(study_id: uuid.UUID) -> QuerySet[Score]:
     """Scores of a study's patients that the therapist of each may see: for counts over a whole clinic, made
     by a job; never for a page about one person."""
-    responses = Response.objects.filter(
-        _shown_to_therapist(), assignment__study=study_id, assignment__session__therapy__excluded_at=None
+    form = "response__assignment__"
+    return Score.objects.filter(
+        _shown_to_therapist("response__"),
+        **{f"{form}study": study_id, f"{form}session__therapy__excluded_at": None},
     )
-    return Score.objects.filter(response__in=responses)
 
 
-def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
-    return Score.objects.filter(response__in=visible_responses(user, therapy))
+def _one(user: Actor, therapy: Therapy) -> tuple[QuerySet[Therapy], QuerySet[Therapy]]:
+    """This therapy, as one's own and as a supervisee's; in either only if it is."""
+    return visible_therapies(user).filter(pk=therapy.pk), supervised_therapies(user).filter(pk=therapy.pk)
 
 
-def visible_caseload_scores(user: Actor) -> QuerySet[Score]:
-    """The scores about all of the user's own therapies, by the same rules."""
-    return Score.objects.filter(response__in=visible_caseload_responses(user))
+def _visible(user: Actor, own: QuerySet[Therapy], supervised: QuerySet[Therapy], to: str = "") -> Q:
+    """Which responses about these therapies the user may see the scores of, as a rule for rows that lead `to`
+    a response.
+
+    The therapies are asked for first and stand in the rule as keys: left inside of the greater question, the
+    database looks through everybody's responses for them.
+    """
+    therapy, rater = f"{to}assignment__session__therapy__in", f"{to}assignment__rater"
+    seen = Q(pk__in=[])
+    if treated := list(own.values_list("pk", flat=True)):
+        seen |= Q(**{therapy: treated}) & (Q(**{rater: Rater.THERAPIST}) | _shown_to_therapist(to))
+    sharing = {
+        row: by == user.pk for row, by in supervised.values_list("pk", "therapist__ratings_shared_with")
+    }
+    if sharing:
+        opened = Q(**{f"{to}assignment__version__is_open_to_supervisors": True})
+        seen |= Q(**{therapy: list(sharing)}) & _shown_to_therapist(to) & opened
+        shared = [row for row, is_shared in sharing.items() if is_shared]
+        # Of the alliance alone: a form about feelings in a session belongs to what is said of one's practice.
+        alliance = Instrument.objects.filter(definition__scales__contains=[{"code": OUTCOME_SCALE}])
+        of_alliance = Q(**{rater: Rater.THERAPIST, f"{to}assignment__instrument__in": alliance})
+        seen |= Q(**{therapy: shared}) & of_alliance
+    return seen & Q(**{therapy: [*treated, *sharing]})
 
 
-def visible_supervised_scores(user: Actor) -> QuerySet[Score]:
-    """The scores about the therapies of all supervisees that the supervisor may see."""
-    return Score.objects.filter(response__in=Response.objects.filter(_shown_in_supervision(user)))
+def _shown_to_therapist(to: str = "") -> Q:
+    """Of a patient's response: policy, choice and own rating let its therapist see the scores."""
+    policy = f"{to}assignment__version__visibility"
+    by_policy = Q(**{policy: StudyVersion.Visibility.FEEDBACK, f"{to}reveal_at__isnull": False}) | Q(
+        **{policy: StudyVersion.Visibility.DELAYED},
+        **{f"{to}assignment__session__therapy__ended_on__isnull": False},
+    )
+    of_patient = Q(**{f"{to}assignment__rater": Rater.PATIENT})
+    return of_patient & ~Q(**{f"{to}sharing": Sharing.NONE}) & by_policy
 
 
 def shows_ratings(version: StudyVersion | None, *, to_supervisor: bool, is_ended: bool) -> bool:
