@@ -77,7 +77,9 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         methods=("GET", "POST"),
     ),
     **_lines(f"{THERAPIST}|{SUPERVISOR}", "therapy", "therapy-chart", "therapy-pdf", "api-therapy-trend"),
-    **_lines(THERAPIST, "agreement"),
+    **_lines(THERAPIST, "agreement", "practice"),
+    **_lines(THERAPIST, "practice-sharing", methods=("POST",)),
+    **_lines(f"{THERAPIST}|{SUPERVISOR}", "practice-chart"),
     **_lines(THERAPIST, "dip", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "study-dips", methods=("GET", "POST")),
     **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "form-links"),
@@ -90,6 +92,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         methods=("POST",),
     ),
     **_lines(SUPERVISOR, "supervisor-home", "supervision-file"),
+    **_lines(SUPERVISOR, "shared-practices", "supervisee-practice"),
     **_lines(CLINIC_ADMIN, "admin-home", "clinic-messages"),
     **_lines(CLINIC_ADMIN, "people-staff", "people-patients", "people-therapy"),
     **_lines(

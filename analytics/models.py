@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from surveys.ids import uuid7
-from surveys.models import Rater, Response, Study, Therapist, Therapy, User
+from surveys.models import Clinic, Rater, Response, Study, Therapist, Therapy, User
 
 
 class RatingChange(models.Model):
@@ -206,3 +206,28 @@ class DipTally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.study_id} as of {self.counted_at}"
+
+
+class PracticeBasis(models.Model):
+    """Which scores the comparison of therapists with the others of their clinic is made of, for one scale of
+    a form about practice in general: the latest of every therapist, as of one moment. Renewed only in batches
+    (`analytics.services.practice_bands`). Holds no value: one that is erased is gone from the comparison."""
+
+    clinic = models.ForeignKey(Clinic, on_delete=models.CASCADE, related_name="+")
+    instrument = models.CharField(max_length=40)
+    minimum = models.SmallIntegerField(help_text="Of the answer scale, as maximum")
+    maximum = models.SmallIntegerField()
+    scale = models.CharField(max_length=40)
+    scores = ArrayField(models.BigIntegerField(), help_text="Ids of scores, one of each therapist")
+    made_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "practice bases"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["clinic", "instrument", "minimum", "maximum", "scale"], name="practice_basis_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.clinic_id} {self.instrument} {self.scale}: {len(self.scores)}"

@@ -2,13 +2,17 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from analytics import api
-from analytics.views import agreement, board, dips, research, trend
+from analytics.views import agreement, board, dips, practice, research, trend
 
 urlpatterns = [
     path("caseload/", board.caseload, name="therapist-home"),
     path("supervision/", board.supervision, name="supervisor-home"),
     path("supervision/board.csv", board.supervision_file, name="supervision-file"),
     path("caseload/agreement/", agreement.agreement, name="agreement"),
+    path("practice/", practice.own, name="practice"),
+    path("practices/<uuid:therapist_id>/chart.svg", practice.chart, name="practice-chart"),
+    path("supervision/practices/", practice.shared, name="shared-practices"),
+    path("supervision/practices/<uuid:therapist_id>/", practice.supervisee, name="supervisee-practice"),
     path("therapies/<uuid:therapy_id>/", trend.therapy, name="therapy"),
     path("therapies/<uuid:therapy_id>/chart.svg", trend.chart, name="therapy-chart"),
     path("therapies/<uuid:therapy_id>/page.pdf", trend.sheet, name="therapy-pdf"),

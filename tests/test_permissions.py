@@ -68,6 +68,7 @@ def url_of(name: str, cast: Cast) -> str:
         "test_id": {"test_id": uuid4()},
         "slug": {"slug": "name"},
         "instrument_id": {"instrument_id": factories.instrument("wai-s", "patient").pk},
+        "therapist_id": {"therapist_id": Therapist.objects.get(user=cast.therapist).pk},
         "tablet_id": {"tablet_id": uuid4()},
         # No rating that a rule points at: 404 for its therapist, as for everybody else's.
         "response_id": {"response_id": uuid4()},
@@ -123,6 +124,7 @@ OWN_PAGES = {
     "therapist": [
         "therapist-home",
         "agreement",
+        "practice",
         "therapy",
         "session-log",
         "session-today",
@@ -138,7 +140,7 @@ OWN_PAGES = {
         "api-study-ratings",
         "api-study-composites",
     ],
-    "supervisor": ["supervisor-home", "supervision-file"],
+    "supervisor": ["supervisor-home", "supervision-file", "shared-practices"],
     "clinic_admin": [
         "reception",
         "session-log",

@@ -38,6 +38,12 @@ def one_decimal(value: float | None) -> str:
 
 
 @register.filter
+def two_decimals(value: float | None) -> str:
+    """The same with two: for numbers that lie between 0 and 1."""
+    return "–" if value is None else number_format(f"{value:.2f}", 2)
+
+
+@register.filter
 def signed(value: float) -> str:
     """A difference with its sign, +0.4 or −0.4, and 0.0 without one; the sign stays before the number where
     reading goes from right to left."""

@@ -49,6 +49,15 @@ class Therapist(models.Model):
     def __str__(self) -> str:
         return self.code
 
+    @property
+    def shares_ratings(self) -> bool:
+        """With the present supervisor: a choice for another one holds no more."""
+        return self.supervisor_id is not None and self.ratings_shared_with_id == self.supervisor_id
+
+    @property
+    def shares_practice(self) -> bool:
+        return self.supervisor_id is not None and self.practice_shared_with_id == self.supervisor_id
+
 
 class Patient(models.Model):
     """A person treated, known by a random code; no initials, no birth date."""

@@ -80,6 +80,8 @@ def responses_enter(
     DraftAnswer.objects.filter(assignment__in=locked).delete()
     reveal([row.session_id for row in locked.values() if row.session_id is not None])
     audit.record_each("response.submit", [(row, {}) for row in responses], actor=actor, clinic=study.clinic)
+    if any(row.session_id is None for row in locked.values()):
+        jobs.request("practice_bands", study.clinic_id)
     jobs.request("refit", study.pk)
     return responses
 

@@ -160,7 +160,9 @@ def supervisor_set(*, therapist: Therapist, supervisor: User | None, actor: Acto
         raise PeopleRefused(_("Choose one of the supervisors, and somebody else."), "supervisor")
     if row.supervisor_id != (supervisor.pk if supervisor else None):
         row.supervisor = supervisor
-        row.save(update_fields=["supervisor"])
+        # What was shared was shared with one person; the next one begins with nothing.
+        row.ratings_shared_with = row.practice_shared_with = None
+        row.save(update_fields=["supervisor", "ratings_shared_with", "practice_shared_with"])
         audit.record(
             "therapist.supervisor",
             subject=row,

@@ -177,6 +177,8 @@ def response_submit(
         reveal([assignment.session_id])
     audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic)
     sync_request(assignment)
+    if assignment.session_id is None:
+        jobs.request("practice_bands", assignment.study.clinic_id)
     jobs.request("refit", assignment.study_id)
     return response
 

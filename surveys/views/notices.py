@@ -28,7 +28,7 @@ WHO_SEES_PATIENT = {
 SUPERVISOR_SEES = _("A person who supervises your therapist can see the same.")
 WHO_SEES_THERAPIST = _(
     "Your patient does not see your answers. Your supervisor sees that the form is done, and what you "
-    "answered only while you share it."
+    "chose to share with them on the page “Your practice”; without that choice nothing else."
 )
 
 
