@@ -16,7 +16,7 @@ from django.utils import timezone
 from surveys.access import browser_hash
 from surveys.demo.cohort import Course, Meeting, Practitioner, simulate
 from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, Parameters, Size
-from surveys.demo.setup import addresses_add, draft_study_add, texts_add
+from surveys.demo.setup import addresses_add, draft_study_add, shared_practices_add, texts_add
 from surveys.ids import new_code
 from surveys.models import (
     Assignment,
@@ -116,6 +116,7 @@ def build(size: Size | None = None, *, seed: int = SEED) -> bool:
     running = Therapy.objects.filter(study=study, therapist__user=accounts["therapist"], ended_on=None)
     addresses_add(list(running.order_by("started_on", "pk")))
     draft_study_add(clinic, instruments["wai-sr", Rater.PATIENT])
+    shared_practices_add(clinic, accounts["supervisor"])
     return True
 
 
@@ -138,7 +139,7 @@ def _study(clinic: Clinic, instruments: dict[tuple[str, str], Instrument]) -> St
         PlanLine.objects.create(**line, arm=EVERY_SESSION, every=1)
     for code in TRAIT_FORMS:
         PlanLine.objects.create(
-            version=version, instrument=instruments[code, Rater.THERAPIST], period=PlanLine.Period.ENTRY
+            version=version, instrument=instruments[code, Rater.THERAPIST], period=PlanLine.Period.YEARLY
         )
     texts_add(version)
     version.active_from = moment(timezone.localdate() - timedelta(weeks=Parameters().weeks + 3), 9)
@@ -168,22 +169,23 @@ def _trait_forms(
     practitioner: Practitioner,
     today: date,
 ) -> list[FilledForm]:
-    """Makes the forms about practice in general due, before anybody's first session; the filled ones."""
-    opens = moment(today - timedelta(weeks=Parameters().weeks + 2), 9)
+    """Makes the forms about practice in general due, before anybody's first session and at each anniversary;
+    the filled ones."""
+    begins = today - timedelta(weeks=Parameters().weeks + 2)
     filled = []
-    for code in TRAIT_FORMS:
-        assignment = trait_form_assign(
-            therapist=therapist,
-            study=study,
-            instrument=instruments[code, Rater.THERAPIST],
-            period=ENTRY,
-            opens_at=opens,
-        )
-        if code in practitioner.trait_answers:
-            sent = opens + timedelta(days=3)
-            filled.append(
-                filled_form(assignment.pk, practitioner.trait_answers[code], sent, therapist=therapist)
+    for year, answers in enumerate((practitioner.trait_answers, *practitioner.later_answers)):
+        opens = moment(begins + timedelta(days=366 * year), 9)
+        for code in TRAIT_FORMS:
+            assignment = trait_form_assign(
+                therapist=therapist,
+                study=study,
+                instrument=instruments[code, Rater.THERAPIST],
+                period=f"year-{year}" if year else ENTRY,
+                opens_at=opens,
             )
+            if code in answers:
+                sent = opens + timedelta(days=3)
+                filled.append(filled_form(assignment.pk, answers[code], sent, therapist=therapist))
     return filled
 
 

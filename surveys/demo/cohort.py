@@ -73,10 +73,12 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Practitioner:
-    """One therapist: true standardised traits, trait answers by instrument code, and the therapies."""
+    """One therapist: true standardised traits, trait answers by instrument code, those of each year after by
+    code, and the therapies."""
 
     traits: dict[str, float]
     trait_answers: dict[str, dict[int, int]]
+    later_answers: tuple[dict[str, dict[int, int]], ...]
     courses: tuple[Course, ...]
 
 
@@ -129,12 +131,14 @@ def simulate(
     _leave_newest_open(plan, logs, given)
     courses = _courses(rng, p, plan, logs, forms, answers, given, dropout)
     traits = [_trait_answers(rng, p, form, every_trait) for form in trait_forms]
+    later = _later_answers(rng, p, trait_forms, every_trait)
     return tuple(
         Practitioner(
             traits=dict(zip((*TRAITS, *PRACTICE), every_trait[j].tolist(), strict=True)),
             trait_answers={
                 form.code: rows[j] for form, rows in zip(trait_forms, traits, strict=True) if rows[j]
             },
+            later_answers=tuple({code: rows[j] for code, rows in year.items() if rows[j]} for year in later),
             courses=tuple(courses[i] for i in np.flatnonzero(plan.therapist == j)),
         )
         for j in range(size.n_therapists)
@@ -328,6 +332,18 @@ def _trait_answers(
     missing = rng.random(len(z)) < p.trait_missing
     missing[0] = False
     return [{} if missing[j] else _numbered(form, values[j]) for j in range(len(z))]
+
+
+def _later_answers(
+    rng: np.random.Generator, p: Parameters, trait_forms: Sequence[InstrumentFile], z: Floats
+) -> list[dict[str, list[dict[int, int]]]]:
+    """The same forms at each anniversary, by code; traits drift a little from year to year."""
+    own, years = rng.spawn(1)[0], []
+    for _ in range(p.trait_years):
+        drift = own.standard_normal(z.shape) * np.sqrt(1 - p.trait_stability**2)
+        z = p.trait_stability * z + drift
+        years.append({form.code: _trait_answers(own, p, form, z) for form in trait_forms})
+    return years
 
 
 def answers_near(

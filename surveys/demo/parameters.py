@@ -95,6 +95,8 @@ class Parameters:
     sharing              shares of forms of which nothing, the scores, or the answers may be seen; O
     trait_noise          SD of an item about its trait, as a share of the response range; O
     trait_missing        share of trait forms that were never filled; O
+    trait_years          how many anniversaries the forms about practice were asked for again; O
+    trait_stability      correlation of a trait with itself a year later; O
     """
 
     traits: tuple[Trait, ...] = (
@@ -142,6 +144,8 @@ class Parameters:
     sharing: tuple[float, float, float] = (0.06, 0.69, 0.25)
     trait_noise: float = 0.14
     trait_missing: float = 0.02
+    trait_years: int = 2
+    trait_stability: float = 0.85
 
     def __post_init__(self) -> None:
         if len(self.perspectives) != len(RATERS) or len(self.traits) != len(TRAITS):

@@ -1,6 +1,17 @@
 """What an administrator of the demonstration finds set up: texts, addresses, and a study half done."""
 
-from surveys.models import Clinic, Instrument, Patient, StudyVersion, Therapy
+from surveys.models import (
+    Clinic,
+    Instrument,
+    Membership,
+    Patient,
+    Role,
+    StudyVersion,
+    Therapist,
+    Therapy,
+    User,
+)
+from surveys.services.sharing import sharing_set
 from surveys.services.studies import LineSpec, plan_set, reminders_set, study_create, text_set
 
 DRAFT = "ROUTINE-2027"
@@ -49,3 +60,19 @@ def addresses_add(therapies: list[Therapy]) -> None:
         patient = Patient.objects.get(pk=therapy.patient_id)
         patient.contact = f"patient-{patient.code.lower()}@example.org"
         patient.save(update_fields=["contact"])
+
+
+def shared_practices_add(clinic: Clinic, supervisor: User) -> None:
+    """Two of the supervisees let the supervisor see something: one all there is, one their practice alone.
+    The therapist whose account stands in the manifest shares nothing, so that a visitor makes the choice."""
+    supervisees = Therapist.objects.filter(clinic=clinic, supervisor=supervisor, user=None).order_by("pk")
+    for number, (therapist, ratings) in enumerate(zip(supervisees, (True, False), strict=False), start=1):
+        user = User.objects.create_user(
+            f"supervisee-{number}@demo.example", name=f"Supervisee {number} (demonstration)"
+        )
+        Membership.objects.create(user=user, clinic=clinic, role=Role.THERAPIST)
+        therapist.user = user
+        therapist.save(update_fields=["user"])
+        sharing_set(
+            therapist=therapist, supervisor=str(supervisor.pk), ratings=ratings, practice=True, actor=user
+        )

@@ -41,6 +41,7 @@ from surveys.models import (
     User,
 )
 from surveys.packs import RATERS, built_in
+from surveys.practice_access import shared_practices
 from surveys.readiness import gaps
 from surveys.tokens import token_hash
 from tests import factories
@@ -163,13 +164,24 @@ def test_patient_ratings_are_revealed_when_the_therapist_has_rated(demo: Path) -
         assert response.reveal_at == (rated_at and max(rated_at, response.submitted_at))
 
 
-def test_traits_are_rated_once_by_each_therapist(demo: Path) -> None:
+def test_traits_are_rated_once_a_period_by_each_therapist(demo: Path) -> None:
     forms = Assignment.objects.filter(therapist__isnull=False)
-    assert forms.count() == len(TRAIT_FORMS) * TINY.n_therapists
-    assert forms.filter(state="submitted", therapist__user__email=ACCOUNTS["therapist"][0]).count() == len(
-        TRAIT_FORMS
-    )
+    periods = Counter(forms.values_list("period", flat=True))
+    n_forms = len(TRAIT_FORMS) * TINY.n_therapists
+    assert periods == {"entry": n_forms, "year-1": n_forms, "year-2": n_forms}
+    own = forms.filter(state="submitted", therapist__user__email=ACCOUNTS["therapist"][0])
+    assert own.count() == len(TRAIT_FORMS) * len(periods)
     assert set(forms.values_list("instrument__code", flat=True)) == set(TRAIT_FORMS)
+
+
+def test_a_supervisee_shares_with_the_supervisor_and_the_shown_therapist_has_not_yet(demo: Path) -> None:
+    supervisor = User.objects.get(email=ACCOUNTS["supervisor"][0])
+    (shared,) = shared_practices(supervisor)
+    assert (shared.shares_ratings, shared.shares_practice) == (True, True)
+    assert not shared.user.has_usable_password()
+    shown = Therapist.objects.get(user__email=ACCOUNTS["therapist"][0])
+    assert shown.supervisor == supervisor
+    assert not (shown.shares_ratings or shown.shares_practice)
 
 
 def test_the_accounts_are_who_they_say(demo: Path) -> None:
