@@ -249,12 +249,18 @@ def plane_spec(
 def _names_layer(
     rows: Sequence[dict[str, Any]], look: dict[str, dict[str, Any]], writing: Writing
 ) -> dict[str, Any]:
-    """The name of each period beside its point, pushed apart where two would overlap."""
+    """The name of each period beside its point, pushed apart where two would overlap, and past a point that
+    would lie under it."""
     named, floor = [], 0.02
     for row in sorted(rows, key=lambda row: (row["value"], row["at"])):
         height = max(row["value"], floor)
         floor = height + 0.055
-        named.append({"label": row["label"], "value": height, "across": row["across"]})
+        under = [
+            other["across"]
+            for other in rows
+            if 0 <= other["across"] - row["across"] < 0.2 and abs(other["value"] - height) < 0.06
+        ]
+        named.append({"label": row["label"], "value": height, "across": max([row["across"], *under])})
     away = {"align": "right", "dx": -12} if writing.is_rtl else {"align": "left", "dx": 12}
     return {
         "name": "names",
