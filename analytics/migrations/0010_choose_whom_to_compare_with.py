@@ -16,7 +16,7 @@ ON CONFLICT (kind, scope) WHERE state = 'pending' DO NOTHING
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("analytics", "0008_refuse_change_of_dip_records"),
+        ("analytics", "0009_count_ratings"),
         ("surveys", "0015_say_what_supervisors_may_see"),
     ]
 
