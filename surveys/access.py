@@ -157,8 +157,7 @@ def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
 
 
 def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
-    """The responses about one therapy whose scores its reader may see: who treats the patient, or the
-    supervisor."""
+    """The responses about one therapy whose scores its reader, therapist or supervisor, may see."""
     return Response.objects.filter(_visible(user, *_one(user, therapy)))
 
 
@@ -277,15 +276,6 @@ def get_form_to_enter_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignmen
         rater=Rater.PATIENT, study__clinic__in=_clinics(user, Role.CLINIC_ADMIN)
     ).exclude(treats)
     return get_object_or_404(rows.select_related(*_FORM), pk=assignment_id)
-
-
-def visible_tablets(user: Actor) -> QuerySet[Tablet]:
-    """Tablets of the clinics that the user administers."""
-    return Tablet.objects.filter(clinic__in=_clinics(user, Role.CLINIC_ADMIN))
-
-
-def get_tablet_or_404(user: Actor, tablet_id: uuid.UUID) -> Tablet:
-    return get_object_or_404(visible_tablets(user), pk=tablet_id)
 
 
 def this_tablet(secret: str) -> Tablet | None:

@@ -8,7 +8,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from surveys.access import Actor, administered_clinics, clinic_therapies
-from surveys.models import Clinic, Instrument, Patient, Response, Study, Therapy, User
+from surveys.models import Clinic, Instrument, Patient, Response, Study, Tablet, Therapy, User
 
 
 def get_administered_clinic_or_404(user: Actor, chosen: str = "") -> Clinic:
@@ -28,6 +28,15 @@ def clinic_instruments(clinic: Clinic) -> QuerySet[Instrument]:
 def get_instrument_or_404(clinic: Clinic, instrument_id: uuid.UUID) -> Instrument:
     """A form that a clinic of the user's may ask for; another clinic's upload does not exist."""
     return get_object_or_404(clinic_instruments(clinic), pk=instrument_id)
+
+
+def visible_tablets(user: Actor) -> QuerySet[Tablet]:
+    """Tablets of the clinics that the user administers."""
+    return Tablet.objects.filter(clinic__in=administered_clinics(user))
+
+
+def get_tablet_or_404(user: Actor, tablet_id: uuid.UUID) -> Tablet:
+    return get_object_or_404(visible_tablets(user), pk=tablet_id)
 
 
 def administered_studies(user: Actor) -> QuerySet[Study]:

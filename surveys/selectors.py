@@ -13,8 +13,8 @@ from surveys.access import (
     SEND_GRACE,
     Actor,
     visible_forms,
-    visible_tablets,
 )
+from surveys.clinic_access import visible_tablets
 from surveys.models import OUTCOME_SCALE as OUTCOME_SCALE
 from surveys.models import (
     Assignment,

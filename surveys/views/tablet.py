@@ -15,7 +15,6 @@ from surveys.access import (
     browser_hash,
     get_opening_or_404,
     get_patient_form_or_404,
-    get_tablet_or_404,
     person,
     this_tablet,
 )
@@ -30,6 +29,7 @@ from surveys.browsers import (
     new_browser_secret,
     tablet_secret,
 )
+from surveys.clinic_access import get_tablet_or_404
 from surveys.forms import PinForm, StartCodeForm, TabletForm
 from surveys.models import Tablet
 from surveys.selectors import has_tablet, tablets_in_use
