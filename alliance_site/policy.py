@@ -82,6 +82,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(f"{THERAPIST}|{SUPERVISOR}", "practice-chart"),
     **_lines(THERAPIST, "dip", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "study-dips", methods=("GET", "POST")),
+    **_lines(CLINIC_ADMIN, "clinic-completion", "clinic-completion-chart"),
     **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "form-links"),
     **_lines(
         f"{THERAPIST}|{CLINIC_ADMIN}",

@@ -231,3 +231,32 @@ class PracticeBasis(models.Model):
 
     def __str__(self) -> str:
         return f"{self.clinic_id} {self.instrument} {self.scale}: {len(self.scores)}"
+
+
+class Panel(models.Model):
+    """What is said of the ratings of a clinic's or a team's patients together, with one form, as of one
+    moment. Only ever added, and only when enough new forms came in (`analytics.services.panels`), so that no
+    two in a row differ by one form. The newest counts."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="+")
+    supervisor = models.ForeignKey(
+        User,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="+",
+        help_text="Of whose team; empty: of the whole clinic",
+    )
+    rater = models.CharField(max_length=12, choices=Rater)
+    instrument = models.CharField(max_length=40)
+    figures = models.JSONField(
+        help_text="Numbers as `analytics.disclosure.Figures` names them, or what it lacks"
+    )
+    made_at = models.DateTimeField(help_text="The moment that it is of; what came later is not in it")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["study", "supervisor", "rater", "instrument", "-id"], name="panel_latest")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.study_id} {self.rater} {self.instrument} as of {self.made_at}"

@@ -2,7 +2,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from analytics import api
-from analytics.views import agreement, board, dips, practice, research, trend
+from analytics.views import agreement, board, completion, dips, practice, research, trend
 
 urlpatterns = [
     path("caseload/", board.caseload, name="therapist-home"),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("therapies/<uuid:therapy_id>/page.pdf", trend.sheet, name="therapy-pdf"),
     path("therapies/<uuid:therapy_id>/dips/<uuid:response_id>/", dips.dip, name="dip"),
     path("clinic/studies/<uuid:study_id>/dips/", dips.study, name="study-dips"),
+    path("clinic/completion/", completion.page, name="clinic-completion"),
+    path("clinic/completion/chart.svg", completion.chart, name="clinic-completion-chart"),
     path("studies/", research.studies, name="study-list"),
     path("studies/<uuid:study_id>/codebook/", research.codebook, name="study-codebook"),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

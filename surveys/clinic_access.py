@@ -1,14 +1,33 @@
 """The administrator's part of the door (`surveys.access`): studies, forms, people and test runs of their
-clinic, never a rating. Another clinic's object does not exist."""
+clinic, never a rating. Another clinic's object does not exist.
+
+Ratings leave it only as sums of many people (`summed_scores`), which jobs make."""
 
 import uuid
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 
-from surveys.access import Actor, administered_clinics, clinic_therapies
-from surveys.models import Clinic, Instrument, Patient, Response, Study, Tablet, Therapy, User
+from surveys.access import Actor, administered_clinics, clinic_therapies, revealed_scores
+from surveys.models import (
+    Clinic,
+    Instrument,
+    Patient,
+    Rater,
+    Response,
+    Score,
+    Study,
+    StudyVersion,
+    Tablet,
+    Therapy,
+    User,
+)
+
+# What the administrator's session holds: in which of several clinics they work.
+CHOSEN_CLINIC = "clinic"
 
 
 def get_administered_clinic_or_404(user: Actor, chosen: str = "") -> Clinic:
@@ -86,3 +105,40 @@ def test_responses(user: Actor, test: Study) -> QuerySet[Response]:
     """What was sent in a test run: answers of nobody, to see what is stored."""
     rows = Response.objects.select_related("instrument", "assignment")
     return rows.filter(assignment__study=test, assignment__study__in=administered_tests(user))
+
+
+_POLICY = "response__assignment__version__visibility"
+_FEEDBACK = Q(**{_POLICY: StudyVersion.Visibility.FEEDBACK})
+_DELAYED = Q(**{_POLICY: StudyVersion.Visibility.DELAYED})
+_ENDED = "response__assignment__session__therapy__ended_on"
+
+
+def summed_scores(study: Study, rater: str, at: datetime) -> QuerySet[Score]:
+    """Scores that sums over a clinic or a team are made of by a job, as they could be counted at a time: of
+    patients those that the therapist of each may see, of therapists all their own. Nothing of a test run, and
+    nothing of a therapy that is left out."""
+    if study.test_of_id is not None:
+        return Score.objects.none()
+    if rater == Rater.PATIENT:
+        shown = (_FEEDBACK & Q(response__reveal_at__lte=at)) | (
+            _DELAYED & Q(**{f"{_ENDED}__lte": timezone.localdate(at)})
+        )
+        return revealed_scores(study.pk).filter(shown)
+    return Score.objects.filter(
+        response__assignment__study=study,
+        response__assignment__rater=Rater.THERAPIST,
+        response__assignment__session__therapy__excluded_at=None,
+        response__assignment__session__isnull=False,
+        response__submitted_at__lte=at,
+    )
+
+
+def new_in_sums(rater: str, since: datetime) -> tuple[Q, ...]:
+    """Of summed scores, those that could not be counted at an earlier time yet: any of these conditions, no
+    two of which hold for one score. What came to be seen on the day of that time may be left out."""
+    if rater == Rater.PATIENT:
+        return (
+            _FEEDBACK & Q(response__reveal_at__gt=since),
+            _DELAYED & Q(**{f"{_ENDED}__gt": timezone.localdate(since)}),
+        )
+    return (Q(response__submitted_at__gt=since),)

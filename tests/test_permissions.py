@@ -154,6 +154,7 @@ OWN_PAGES = {
         "admin-home",
         "clinic-choose",
         "clinic-describe",
+        "clinic-completion",
         "clinic-messages",
         "people-staff",
         "people-staff-new",

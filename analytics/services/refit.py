@@ -13,6 +13,7 @@ from analytics.growth import fit
 from analytics.growth.results import ENGINE, FITTED
 from analytics.models import GrowthFit
 from analytics.services.dip_tally import tally_request
+from analytics.services.panels import panels_request
 from analytics.services.sums import sums_refresh
 from surveys.models import Study
 from surveys.selectors import outcome_forms
@@ -58,6 +59,7 @@ def study_refit(study_id: str) -> Callable[[], None]:
     def write() -> None:
         GrowthFit.objects.bulk_create(fits)
         tally_request(study.pk)
+        panels_request(study.pk)
 
     return write
 

@@ -5,6 +5,9 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
 from analytics.charts import Row
+from analytics.disclosure import Share
+from analytics.panel_selectors import team_panels
+from surveys.access import Actor
 
 register = template.Library()
 
@@ -60,3 +63,32 @@ def form_words(row: Row, perspective: str) -> str:
     if row.state == "received" and shown is None:
         return str(_("received, not shown"))
     return str(FORM_STATES[row.state])
+
+
+@register.filter
+def percent(share: Share) -> str:
+    """77 %, and of nothing a dash."""
+    return "–" if share.value is None else _("%(n)d %%") % {"n": round(100 * share.value)}
+
+
+@register.filter
+def percent_range(share: Share) -> str:
+    """The interval of a share, 64 to 86, in percent; a dash where there is none."""
+    if share.interval is None:
+        return "–"
+    lower, upper = (round(100 * end) for end in share.interval)
+    return _("%(lower)d to %(upper)d") % {"lower": lower, "upper": upper}
+
+
+@register.filter
+def duration(hours: float, unit_of: float) -> str:
+    """Hours in one decimal, or days where the number that decides the unit is two days or more."""
+    if unit_of >= 48:
+        return _("%(n)s days") % {"n": one_decimal(hours / 24)}
+    return _("%(n)s hours") % {"n": one_decimal(hours)}
+
+
+@register.inclusion_tag("analytics/_panels.html")
+def team_tiles(user: Actor) -> dict[str, object]:
+    """What may be said of the patients of a supervisor's team together."""
+    return {"tiles": team_panels(user)}

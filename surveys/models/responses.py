@@ -115,6 +115,7 @@ class Response(models.Model):
                 condition=Q(submitted_at__gte=models.F("started_at")), name="response_sent_after_start"
             ),
         ]
+        indexes = [models.Index(fields=["reveal_at"], name="response_by_reveal")]
 
     def __str__(self) -> str:
         return f"response to {self.assignment_id}"

@@ -305,7 +305,10 @@ class Assignment(models.Model):
                 name="assignment_state_is_known",
             ),
         ]
-        indexes = [models.Index(fields=["study", "rater", "state"], name="assignment_by_study")]
+        indexes = [
+            models.Index(fields=["study", "rater", "state"], name="assignment_by_study"),
+            models.Index(fields=["study", "opens_at"], name="assignment_by_opening"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.instrument_id} for {self.session_id or self.therapist_id}"

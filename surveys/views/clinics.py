@@ -6,17 +6,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from surveys.access import administered_clinics
-from surveys.clinic_access import get_administered_clinic_or_404
+from surveys.clinic_access import CHOSEN_CLINIC, get_administered_clinic_or_404
 from surveys.models import Clinic
 from surveys.people_forms import ClinicForm
 from surveys.services.people import PeopleRefused, clinic_describe
 
-CHOSEN = "clinic"
-
 
 def own_clinic(request: HttpRequest) -> Clinic:
     """The clinic that the administrator works in until they choose another or sign out."""
-    return get_administered_clinic_or_404(request.user, request.session.get(CHOSEN, ""))
+    return get_administered_clinic_or_404(request.user, request.session.get(CHOSEN_CLINIC, ""))
 
 
 def describe(request: HttpRequest) -> HttpResponse:
@@ -42,7 +40,7 @@ def choose(request: HttpRequest) -> HttpResponse:
         wish = request.POST.get("clinic", "")
         if str(get_administered_clinic_or_404(request.user, wish).pk) != wish:
             raise Http404("No such clinic.")
-        request.session[CHOSEN] = wish
+        request.session[CHOSEN_CLINIC] = wish
         return redirect("admin-home")
     context = {"clinic": own_clinic(request), "clinics": administered_clinics(request.user).order_by("name")}
     return render(request, "people/clinics.html", context)

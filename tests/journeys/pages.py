@@ -137,6 +137,8 @@ PAGES = (
     View("codebook", "researcher", by_link("/studies/", "codebook")),
     View("admin-home", "clinic_admin", "/clinic/"),
     View("clinic", "clinic_admin", "/clinic/contact/"),
+    View("completion", "clinic_admin", "/clinic/completion/"),
+    View("completion-all", "clinic_admin", "/clinic/completion/?period=all"),
     View("clinic-messages", "clinic_admin", "/clinic/messages/"),
     View("clinic-choice", "clinic_admin", "/clinic/choose/"),
     View("reception", "clinic_admin", "/reception/"),
