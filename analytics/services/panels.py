@@ -91,9 +91,10 @@ def _teams(study: Study) -> dict[Hashable, UUID]:
 
 def _keys(study: Study, supervisors: Iterable[UUID]) -> list[_Key]:
     keys = []
+    is_open = study.versions.filter(is_open_to_supervisors=True).exists()
     for form in outcome_forms(study):
         keys.append(_Key(form.rater, form.code, None))
-        if form.rater == Rater.PATIENT:
+        if form.rater == Rater.PATIENT and is_open:
             keys += [_Key(form.rater, form.code, supervisor) for supervisor in sorted(set(supervisors))]
     return keys
 
@@ -120,11 +121,10 @@ def _has_batch(study: Study, key: _Key, since: datetime | None, at: datetime) ->
     rows = _rated(study, key.rater, at).filter(response__instrument__code=key.instrument)
     if key.supervisor is not None:
         rows = rows.filter(**{f"{THERAPIST}__supervisor": key.supervisor, IS_OPEN: True})
-    new: dict[UUID, int] = {}
+    patients: set[UUID] = set()
     for rule in new_in_sums(key.rater, since) if since else (Q(),):
-        for patient, n in rows.filter(rule).values_list(PATIENT).annotate(n=Count("pk")):
-            new[patient] = new.get(patient, 0) + n
-    return len(new) >= BATCH
+        patients.update(rows.filter(rule).values_list(PATIENT, flat=True).distinct()[:BATCH])
+    return len(patients) >= BATCH
 
 
 def _times(code: int) -> Sum:

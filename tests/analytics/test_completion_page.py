@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from statistics import quantiles
 
@@ -26,6 +25,12 @@ pytestmark = pytest.mark.django_db
 
 ADDRESS = "/clinic/completion/"
 EVER = PERIODS["all"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are always new, however busy the machine is."""
+    monkeypatch.setattr(completion, "SLOW", float("inf"))
 
 
 def body(user: User, query: str = "") -> str:
@@ -303,16 +308,11 @@ def test_number_of_queries_does_not_grow_with_therapies(cast: Cast) -> None:
     assert n_queries() == few
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if counting took long."""
+def test_counts_that_took_long_are_kept_for_a_while_and_say_of_when_they_are(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(completion, "SLOW", -1)
     monkeypatch.setattr(completion, "KEPT", 100_000)
-    yield
-    cache.clear()
-
-
-def test_counts_that_took_long_are_kept_for_a_while_and_say_of_when_they_are(cast: Cast, slow: None) -> None:
     first = study_completion(cast.study, EVER)
     meet(cast.therapy, [1])
     again = study_completion(cast.study, EVER)

@@ -17,7 +17,8 @@ from analytics.models import Panel
 from analytics.panel_selectors import clinic_panels, team_panels
 from analytics.services.panels import study_panels_make
 from surveys import jobs
-from surveys.models import Job, Response, Role, Study, StudyVersion, Therapist, Therapy, User
+from surveys.clinic_access import new_in_sums, summed_scores
+from surveys.models import Assignment, Job, Response, Role, Study, StudyVersion, Therapist, Therapy, User
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
 from tests.analytics.clinics import follow
@@ -175,6 +176,20 @@ def test_no_two_panels_in_a_row_differ_by_fewer_than_three_patients_forms(study:
     assert all(b - a >= 3 for a, b in pairwise(sizes))
 
 
+def test_what_was_counted_is_never_taken_for_new(study: Study, users) -> None:
+    therapies = rated(study, users, n=3)
+    at = timezone.now()
+    for therapy in therapies:
+        add(therapy)
+    for rater in ("patient", "therapist"):
+        now = summed_scores(study, rater, timezone.now())
+        counted = set(summed_scores(study, rater, at))
+        (new, *others) = (set(now.filter(rule)) for rule in new_in_sums(rater, at))
+        assert counted & new == set()
+        assert counted | new == set(now)
+        assert (len(counted), len(new), others) == (12, 12, [set()] * len(others)), "four scales each"
+
+
 def test_what_has_to_go_waits_for_the_next_batch(study: Study, users) -> None:
     therapies = rated(study, users, n=7)
     first = make(study)
@@ -224,24 +239,32 @@ def test_ratings_of_more_than_a_year_ago_are_not_in_it(study: Study, users) -> N
         assert make(study) is None
 
 
-def test_a_team_s_tile_holds_what_is_open_to_supervisors_and_no_therapist_s_rating(
+def test_a_closed_study_has_no_tile_of_a_team(cast: Cast, study: Study, users) -> None:
+    rated(study, users)
+    Therapist.objects.filter(user__in=users).update(supervisor=cast.supervisor)
+    assert make(study, supervisor=cast.supervisor) is None
+    assert "There are no numbers yet." in tiles_of(cast.supervisor, "/supervision/")
+
+
+def test_a_team_s_tile_is_of_the_team_s_patients_and_of_what_is_open_to_supervisors(
     cast: Cast, study: Study, users
 ) -> None:
-    Therapist.objects.filter(user__in=users).update(supervisor=cast.supervisor)
-    for user in users:
-        Therapist.objects.get_or_create(
-            clinic=cast.clinic, user=user, defaults={"supervisor": cast.supervisor}
-        )
-    rated(study, users)
-    assert make(study, supervisor=cast.supervisor) is None, "the study is closed to supervisors"
-    assert "There are no numbers yet." in tiles_of(cast.supervisor, "/supervision/")
-    Panel.objects.all().delete()
+    closed = study.current
     open_to_supervisors(study)
+    rated(study, users)
+    before = follow(study, users[0], [1])
+    Assignment.objects.filter(session__therapy=before).update(version=closed)
     Therapist.objects.filter(user__in=users).update(supervisor=cast.supervisor)
-    panel = make(study, supervisor=cast.supervisor)
-    assert (panel.figures["n_patients"], panel.figures["n_forms"]) == (6, 6)
+    outside = [
+        factories.make_user(f"{name}@example.org", Role.THERAPIST, clinic=cast.clinic) for name in "abc"
+    ]
+    rated(study, outside, value=2, n=5)
+    team = make(study, supervisor=cast.supervisor).figures
+    assert (team["n_patients"], team["n_therapists"], team["n_forms"]) == (6, 3, 6)
+    assert team["sd"] == 0.0, "all of them rate alike"
+    assert make(study).figures["n_patients"] == 12
     text = tiles_of(cast.supervisor, "/supervision/")
-    assert "patients’ ratings" in text
+    assert "Patients: 6; therapists: 3; forms: 6." in text
     assert "therapists’ ratings" not in text
     assert not Panel.objects.filter(supervisor=cast.supervisor, rater="therapist").exists()
 
