@@ -6,8 +6,6 @@ from django.utils.translation import gettext_lazy as _
 
 from analytics.charts import Row
 from analytics.disclosure import Share
-from analytics.panel_selectors import team_panels
-from surveys.access import Actor
 
 register = template.Library()
 
@@ -86,9 +84,3 @@ def duration(hours: float, unit_of: float) -> str:
     if unit_of >= 48:
         return _("%(n)s days") % {"n": one_decimal(hours / 24)}
     return _("%(n)s hours") % {"n": one_decimal(hours)}
-
-
-@register.inclusion_tag("analytics/_panels.html")
-def team_tiles(user: Actor) -> dict[str, object]:
-    """What may be said of the patients of a supervisor's team together."""
-    return {"tiles": team_panels(user)}

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from analytics.board import Board, BoardRow, caseload_board, supervision_board
 from analytics.export.board import board_lines
+from analytics.panel_selectors import team_panels
 from surveys import audit
 from surveys.access import first_clinic, person
 from surveys.board import ALL, ATTENTION, SHOWN, Choice, Need, needs
@@ -150,6 +151,7 @@ def supervision(request: HttpRequest) -> HttpResponse:
     board = _supervision(request, "board.view")
     context = {
         "clinic": first_clinic(request.user, Role.SUPERVISOR),
+        "tiles": team_panels(request.user),
         **_context(board, SUPERVISION, is_own=False),
     }
     return render(request, "analytics/supervision.html", context)

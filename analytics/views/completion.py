@@ -14,8 +14,7 @@ from analytics.disclosure import MIN_PATIENTS, MIN_THERAPISTS, Share
 from analytics.look import PICTURE
 from analytics.panel_selectors import clinic_panels
 from analytics.views.writing import writing_of_the_page
-from surveys.access import get_administered_clinic_or_404
-from surveys.clinic_access import CHOSEN_CLINIC
+from surveys.clinic_access import CHOSEN_CLINIC, get_administered_clinic_or_404
 from surveys.completion import LATEST
 from surveys.models import Clinic, Study
 

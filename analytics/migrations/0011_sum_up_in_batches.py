@@ -12,7 +12,7 @@ CREATE TRIGGER panel_append_only BEFORE UPDATE ON analytics_panel
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("analytics", "0008_refuse_change_of_dip_records"),
+        ("analytics", "0010_choose_whom_to_compare_with"),
         ("surveys", "0016_find_forms_by_time"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
