@@ -15,7 +15,7 @@ from analytics.dips import RULES
 from analytics.services.dips import dip_review, dip_rules_choose
 from analytics.sparkline import sparkline
 from surveys.access import visible_caseload_scores
-from surveys.models import Assignment, AuditEvent, Membership, Response, Role, Study, Therapy, User
+from surveys.models import AuditEvent, Membership, Response, Role, Study, Therapy, User
 from tests import factories
 from tests.analytics.clinics import follow
 from tests.conftest import Cast, signed_in
@@ -229,4 +229,16 @@ def test_one_look_at_many_therapies_finds_what_each_page_finds(cast: Cast, study
     for therapy, dips in zip(therapies, list(waiting_dips(rated, rules).values()), strict=False):
         found = client.get(f"/therapies/{therapy.pk}/").context["dips"]["found"]
         assert dips == found.sessions
-    assert Assignment.objects.exists()
+
+
+def test_ratings_on_another_form_are_no_part_of_the_same_line(cast: Cast) -> None:
+    other = factories.instrument("wai-sr", "patient")
+    factories.replan(cast.study, extra=[{"instrument": other, "sessions": [1]}])
+    for form in factories.hold_session(cast.therapy).assignments.order_by("rater"):
+        factories.give(form, 5, user=cast.therapist if form.rater == "therapist" else None)
+    scores = visible_caseload_scores(cast.therapist)
+    totals = scores.filter(scale="total", response__assignment__rater="patient")
+    assert totals.count() == 2
+    (rated,) = rated_therapies(scores, [cast.therapy])
+    assert rated.form is not None and rated.form.code == "wai-s"
+    assert [row.session for row in rated.ratings] == [1]
