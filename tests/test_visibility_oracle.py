@@ -1,5 +1,5 @@
-"""Random worlds: whatever page or answer of the API somebody opens, no rating is in it that an independent
-telling of the rule hides from them.
+"""Random worlds: whatever page, file or answer of the API somebody opens, no rating is in it that an
+independent telling of the rule hides from them; and no rating is in any mail.
 
 The patients' ratings are 1.25, 2.25, 3.25 …, each on every scale, and therapists rate whole numbers. So each
 of these numbers in a body, also rounded to 1.2 or 1.3, says whose rating it is.
@@ -10,30 +10,43 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.urls.resolvers import RoutePattern
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
+import analytics.tasks  # noqa: F401  registers what follows from ratings
 from alliance_site.policy import POLICY
-from surveys.models import Response, Therapist, Therapy
+from surveys import jobs, tasks
+from surveys.models import Patient, Response, Therapist, Therapy
+from surveys.services.patients import patient_contact_set
 from tests import factories
 from tests.conftest import Cast, signed_in
 from tests.files import pdf_words
 from tests.test_permissions import ROUTES
 
 pytestmark = pytest.mark.django_db
+assert tasks, "the handlers of messages are registered"
 
 ACTORS = ("therapist", "colleague", "supervisor", "clinic_admin", "researcher", "stranger", "superuser")
 # Coded, and the researcher's to have.
 DATASETS = {"api-study-ratings", "api-study-composites"}
 REVERSED = (4, 10)
+
+
+@pytest.fixture(autouse=True)
+def a_site_that_writes_mail(settings: Any) -> None:
+    settings.SITE_URL = "https://alliance.example"
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,11 @@ def body_of(answer: HttpResponse) -> str:
     return " ".join(f"{key}: {value}" for key, value in answer.headers.items()) + text
 
 
+def words_of_mail(message: EmailMessage) -> str:
+    shown = " ".join(str(content) for content, _kind in getattr(message, "alternatives", ()))
+    return f"{message.subject} {message.body} {message.extra_headers} {shown}"
+
+
 def fill(therapy: Therapy, sessions: tuple[Rated, ...], numbers: Iterator[int]) -> dict[int, Rated]:
     given_ = {}
     begin = timezone.now() - timedelta(hours=30)
@@ -124,6 +142,7 @@ def addresses(cast: Cast) -> Iterator[tuple[str, str]]:
         "response_id": list(Response.objects.values_list("pk", flat=True)),
         "patient_id": [row.patient_id for row in therapies],
         "user_id": [cast.therapist.pk, cast.colleague.pk],
+        "therapist_id": [row.therapist_id for row in therapies],
         "study_id": [cast.study.pk],
     }
     readable = {name for name, method in POLICY if method == "GET"}
@@ -144,6 +163,8 @@ def walk(
     if world.is_shared:
         Therapist.objects.filter(supervisor=cast.supervisor).update(ratings_shared_with=cast.supervisor)
     other = factories.make_therapy(cast.study, cast.therapist, cast.supervisor)
+    for patient in Patient.objects.filter(therapies__study=cast.study):
+        patient_contact_set(patient=patient, contact=f"{patient.code.lower()}@example.org")
     numbers = iter(range(1, 7))
     ratings = [
         (number, owner, is_over, rated)
@@ -157,7 +178,14 @@ def walk(
     if world.is_ended:
         cast.therapy.ended_on, cast.therapy.end_reason = timezone.localdate(), "completed"
         cast.therapy.save(update_fields=["ended_on", "end_reason"])
-    wrong: list[str] = []
+    while jobs.run_due(600):
+        pass
+    wrong = [
+        f"mail {message.subject!r}: rating {number}"
+        for message in mail.outbox
+        for number, *_ in ratings
+        if in_body(number, words_of_mail(message))
+    ]
     read: dict[str, set[int]] = {actor: set() for actor in actors}
     pages = list(addresses(cast))
     for actor in actors:
@@ -183,9 +211,11 @@ ALL = (Rated("scores", True), Rated("none", True), Rated("answers", False))
 
 @pytest.mark.parametrize("visibility", [pytest.param("blind", marks=pytest.mark.slow), "feedback"])
 def test_no_page_shows_a_rating_that_its_reader_may_not_see(cast: Cast, visibility: str) -> None:
-    world = World(visibility, is_ended=False, own=ALL, other=(), colleagues=ALL[:2], is_open=True)
+    unsent = (Rated(None, by_therapist=True),)
+    world = World(visibility, is_ended=False, own=ALL, other=unsent, colleagues=ALL[:2], is_open=True)
     wrong, read = walk(cast, world)
     assert wrong == []
+    assert mail.outbox, "patients with open forms were written to"
     assert read["supervisor"] == ({1} if visibility == "feedback" else set())
 
 
@@ -199,7 +229,7 @@ RATED = st.builds(Rated, st.sampled_from([None, "none", "scores", "answers"]), s
 
 
 @pytest.mark.slow
-@settings(
+@hypothesis(
     max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
