@@ -5,12 +5,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from analytics.selectors import SILENCE
 from surveys.access import administered_clinics, roles
 from surveys.browsers import tablet_secret
+from surveys.jobs import worker_silence
 
 
 def site(request: HttpRequest) -> dict[str, object]:
-    """`roles` asks the database only where a template looks at it: a page about a lost database must not."""
+    """What asks the database does so only where a template looks at it: a page about a lost database must
+    not."""
     # A request that was refused before the sign-in was read has no user.
     user = getattr(request, "user", AnonymousUser())
     return {
@@ -18,5 +21,6 @@ def site(request: HttpRequest) -> dict[str, object]:
         "version": settings.VERSION,
         "on_tablet": bool(tablet_secret(request)),
         "roles": SimpleLazyObject(lambda: roles(user)),
+        "worker_silence": SimpleLazyObject(lambda: worker_silence(SILENCE)),
         "has_clinics": SimpleLazyObject(lambda: administered_clinics(user).count() > 1),
     }

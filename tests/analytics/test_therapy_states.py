@@ -96,3 +96,23 @@ def test_equal_ratings_of_many_therapists_expect_nothing(small_studies_count: No
     page = page_of(signed_in(user), therapies[0])
     assert "all ratings so far are the same, and nothing can be expected from that" in page
     assert states(page) == {"never"}
+
+
+@pytest.mark.parametrize(
+    ("actor", "address"),
+    [
+        ("therapist", "/caseload/"),
+        ("supervisor", "/supervision/"),
+        ("clinic_admin", "/clinic/completion/"),
+        ("clinic_admin", "/clinic/studies/{study}/dips/"),
+    ],
+)
+def test_every_page_of_what_jobs_make_says_when_none_is_at_work(cast: Cast, actor: str, address: str) -> None:
+    follow(cast.study, cast.therapist, [5, 5])
+    jobs.run_due(60)
+    jobs.run_due(60)
+    client, url = signed_in(getattr(cast, actor)), address.format(study=cast.study.pk)
+    words = "tell whoever runs this site"
+    assert client.get(url).content.decode().count(words) == 1
+    jobs.beat("worker")
+    assert words not in client.get(url).content.decode()
