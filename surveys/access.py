@@ -47,6 +47,7 @@ from surveys.models import (
     Therapy,
     User,
 )
+from surveys.sharing_access import sharing_therapists
 from surveys.tokens import token_hash
 
 Actor = User | AnonymousUser
@@ -144,7 +145,7 @@ def open_supervised_therapies(user: Actor) -> QuerySet[Therapy]:
     asked = Assignment.objects.filter(
         session__therapy=OuterRef("pk"), rater=Rater.PATIENT, version__is_open_to_supervisors=True
     )
-    shared = Q(therapist__ratings_shared_with=user.pk)
+    shared = Q(therapist__in=sharing_therapists(user, "ratings_shared_with"))
     return supervised_therapies(user).filter(Exists(asked) | shared)
 
 
@@ -204,9 +205,8 @@ def _visible(user: Actor, own: QuerySet[Therapy], supervised: QuerySet[Therapy],
     seen = Q(pk__in=[])
     if treated := list(own.values_list("pk", flat=True)):
         seen |= Q(**{therapy: treated}) & (Q(**{rater: Rater.THERAPIST}) | _shown_to_therapist(to))
-    sharing = {
-        row: by == user.pk for row, by in supervised.values_list("pk", "therapist__ratings_shared_with")
-    }
+    shares = Exists(sharing_therapists(user, "ratings_shared_with").filter(pk=OuterRef("therapist")))
+    sharing = dict(supervised.annotate(shares=shares).values_list("pk", "shares"))
     if sharing:
         opened = Q(**{f"{to}assignment__version__is_open_to_supervisors": True})
         seen |= Q(**{therapy: list(sharing)}) & _shown_to_therapist(to) & opened

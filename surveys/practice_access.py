@@ -1,18 +1,17 @@
 """The doors to what therapists say of their own practice (DPCCQ).
 
-The therapist sees it, and the supervisor with whom the therapist shares it, as long as three things hold
-today: the supervisor has that role in the clinic and still supervises the therapist, the therapist's choice
-names this supervisor, and the therapist works in the clinic and so can take the choice back. Nobody else:
-no administrator, no colleague, no superuser. Researchers have the coded dataset.
+The therapist sees it, and the supervisor with whom the therapist shares it (`surveys.sharing_access` says
+until when). Nobody else: no administrator, no colleague, no superuser. Researchers have the coded dataset.
 """
 
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 
 from surveys.access import Actor, own_practices
-from surveys.models import Membership, Role, Score, Therapist, User
+from surveys.models import Membership, Role, Score, Therapist
+from surveys.sharing_access import sharing_therapists
 
 # The forms about feelings in single sessions are known by their code: other forms about sessions are the
 # alliance's. Every form about practice in general belongs here.
@@ -30,15 +29,7 @@ def is_supervisor_today(therapist: Therapist) -> bool:
 
 def shared_practices(user: Actor) -> QuerySet[Therapist]:
     """Supervisees who let the user see what they say of their own practice."""
-    if not isinstance(user, User) or not user.is_active:
-        return Therapist.objects.none()
-    in_clinic = Membership.objects.filter(clinic=OuterRef("clinic"))
-    return Therapist.objects.filter(
-        Exists(in_clinic.filter(user=user, role=Role.SUPERVISOR)),
-        Exists(in_clinic.filter(user=OuterRef("user"), role=Role.THERAPIST)),
-        supervisor=user,
-        practice_shared_with=user,
-    )
+    return sharing_therapists(user, "practice_shared_with")
 
 
 def get_own_practice_or_404(user: Actor, therapist_id: UUID) -> Therapist:

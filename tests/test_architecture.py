@@ -93,6 +93,7 @@ BRIDGE = (
     "surveys.access",
     "surveys.clinic_access",
     "surveys.practice_access",
+    "surveys.sharing_access",
     "surveys.models",
     "surveys.jobs",
     "surveys.audit",

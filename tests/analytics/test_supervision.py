@@ -9,10 +9,11 @@ from django.test import Client
 
 from analytics.services.dips import dip_review, dip_rules_choose
 from surveys.access import visible_caseload_scores, visible_responses, visible_supervised_scores
-from surveys.models import AuditEvent, Membership, PlanLine, Response, Therapist, Therapy
+from surveys.models import AuditEvent, Membership, PlanLine, Response, Therapist, Therapy, User
 from surveys.services.invitations import link_issue
 from surveys.services.studies import draft_begin, visibility_set
 from surveys.services.testruns import test_run_begin as begin_test_run
+from surveys.sharing_access import sharing_therapists
 from surveys.views.your_data import who_sees
 from tests import factories
 from tests.analytics.clinics import follow
@@ -273,3 +274,18 @@ def test_the_codebook_and_the_list_of_studies_say_whether_supervisors_see_rating
         assert "Supervisors may see what the therapist sees." in client.get(address).content.decode()
     (study,) = client.get("/api/v1/studies/").json()
     assert (study["visibility"], study["is_open_to_supervisors"]) == ("feedback", True)
+
+
+@pytest.mark.parametrize("end", ["left", "closed"])
+def test_who_cannot_take_it_back_shares_no_ratings(cast: Cast, end: str) -> None:
+    rate(cast)
+    therapist = share(cast)
+    assert seen(cast) == {"therapist"}
+    if end == "left":
+        Membership.objects.filter(user=cast.therapist).delete()
+    else:
+        User.objects.filter(pk=cast.therapist.pk).update(is_active=False)
+    assert seen(cast) == set()
+    assert page(cast).status_code == trend(cast).status_code == 404
+    assert not sharing_therapists(cast.supervisor, "practice_shared_with").exists()
+    assert therapist.shares_ratings, "the choice itself stands, for when they come back"
