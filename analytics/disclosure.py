@@ -6,6 +6,7 @@ many with them that nobody's number is the rest of a sum.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -113,6 +114,8 @@ class Figures:
     n_items: int
     n_skipped: int
     n_preferred_not: int
+    patients: Mapping[str, int]
+    """How many patients each therapist has whom no other has; never shown (`leaves_few_unknown`)."""
     n_due: int = 0
     n_received: int = 0
 
@@ -133,7 +136,16 @@ def figures(levels: Sequence[Level]) -> Figures | tuple[str, ...]:
         n_items=sum(level.n_items for level in rated),
         n_skipped=sum(level.n_skipped for level in rated),
         n_preferred_not=sum(level.n_preferred_not for level in rated),
+        patients=_alone(patients),
     )
+
+
+def _alone(patients: Mapping[Hashable, Collection[Hashable]]) -> dict[str, int]:
+    times = Counter(patient for own in patients.values() for patient in set(own))
+    return {
+        str(therapist): sum(times[patient] == 1 for patient in set(own))
+        for therapist, own in patients.items()
+    }
 
 
 def by_therapist(levels: Sequence[Level]) -> dict[Hashable, set[Hashable]]:
@@ -150,3 +162,15 @@ def leaves_few(levels: Sequence[Level], team: Collection[Hashable]) -> bool:
     rest = by_therapist([level for level in levels if level.n and level.therapist not in team])
     everybody = {patient for own in rest.values() for patient in own}
     return bool(rest) and (len(rest) < MIN_THERAPISTS or len(everybody) < MIN_PATIENTS)
+
+
+def leaves_few_unknown(patients: Mapping[str, int] | None, known: Collection[str]) -> bool:
+    """Whether somebody who reads the ratings of these therapists' patients one by one could take them out of
+    a figure and be left with somebody, but too few. `patients`: as `Figures` has them; not known of figures
+    that were made without, and then only a reader who knows nobody may have them."""
+    if patients is None:
+        return bool(known)
+    rest = {therapist: n for therapist, n in patients.items() if therapist not in known}
+    if not rest or len(rest) == len(patients):
+        return False
+    return len(rest) < MIN_THERAPISTS or sum(rest.values()) < MIN_PATIENTS

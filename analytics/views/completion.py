@@ -84,7 +84,7 @@ def page(request: HttpRequest) -> HttpResponse:
         context |= {
             "found": found,
             "facets": _facets(found, choice.study, choice.period),
-            "tiles": clinic_panels(choice.study),
+            "tiles": clinic_panels(request.user, choice.study),
         }
     return render(request, "analytics/completion.html", context)
 

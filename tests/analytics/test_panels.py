@@ -1,7 +1,7 @@
 """What is said of many patients together: of whom, from how many on, and when again."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from statistics import fmean, stdev
@@ -18,7 +18,19 @@ from analytics.panel_selectors import clinic_panels, team_panels
 from analytics.services.panels import study_panels_make
 from surveys import jobs
 from surveys.clinic_access import new_in_sums, summed_scores
-from surveys.models import Assignment, Job, Response, Role, Study, StudyVersion, Therapist, Therapy, User
+from surveys.models import (
+    Assignment,
+    Job,
+    Membership,
+    Response,
+    Role,
+    Study,
+    StudyVersion,
+    Therapist,
+    Therapy,
+    User,
+)
+from surveys.services.people import supervisor_set
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
 from tests.analytics.clinics import follow
@@ -276,7 +288,7 @@ def test_another_supervisor_and_a_former_one_see_no_tile_of_the_team(cast: Cast,
     make(study)
     other = factories.make_user("other@example.org", Role.SUPERVISOR, clinic=cast.clinic)
     assert [len(team_panels(user).rows) for user in (cast.supervisor, other, cast.therapist)] == [1, 0, 0]
-    assert len(clinic_panels(study).rows) == 2
+    assert len(clinic_panels(cast.clinic_admin, study).rows) == 2
     Therapist.objects.filter(user__in=users).update(supervisor=other)
     assert team_panels(cast.supervisor).rows == []
 
@@ -293,6 +305,64 @@ def test_a_team_s_tile_is_not_shown_where_the_rest_of_the_clinic_could_be_worked
     assert make(study, supervisor=cast.supervisor).figures == {"lacks": ["rest"]}
     assert "mean" in make(study).figures
     assert "could be worked out" in tiles_of(cast.supervisor, "/supervision/")
+
+
+def as_therapist(cast: Cast, users: list[User]) -> User:
+    Membership.objects.create(user=users[0], clinic=cast.clinic, role=Role.CLINIC_ADMIN)
+    return users[0]
+
+
+def as_supervisor(cast: Cast, users: list[User]) -> User:
+    Membership.objects.create(user=cast.supervisor, clinic=cast.clinic, role=Role.CLINIC_ADMIN)
+    for user in users[:2]:
+        supervisor_set(therapist=Therapist.objects.get(user=user), supervisor=cast.supervisor)
+    return cast.supervisor
+
+
+def as_supervisor_once(cast: Cast, users: list[User]) -> User:
+    reader = as_supervisor(cast, users)
+    for user in users[:2]:
+        supervisor_set(therapist=Therapist.objects.get(user=user), supervisor=None)
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("reader", "withheld"),
+    [
+        (as_therapist, ["patient", "therapist"]),
+        (as_supervisor, ["patient"]),
+        (as_supervisor_once, ["patient"]),
+    ],
+)
+def test_an_administrator_who_knows_part_of_the_ratings_cannot_take_them_out_of_a_tile(
+    cast: Cast,
+    study: Study,
+    users,
+    reader: Callable[[Cast, list[User]], User],
+    withheld: list[str],
+) -> None:
+    """Five patients of three therapists: without those of one or two of these, one or two would be left."""
+    open_to_supervisors(study)
+    rated(study, users, n=5)
+    make(study)
+    knows = reader(cast, users)
+    address = f"/clinic/completion/?study={study.pk}"
+    text = tiles_of(knows, address)
+    assert text.count("You can read some of these ratings one by one") == len(withheld)
+    assert [tile.panel.rater for tile in clinic_panels(knows, study).rows if tile.lacks] == withheld
+    assert "No numbers are shown." not in tiles_of(cast.clinic_admin, address)
+
+
+def test_an_administrator_who_knows_some_of_enough_others_has_the_tile(
+    cast: Cast, study: Study, users
+) -> None:
+    """So has one who supervises, but in a study that is closed to supervisors."""
+    fourth = factories.make_user("fourth@example.org", Role.THERAPIST, clinic=cast.clinic)
+    rated(study, [*users, fourth], n=8)
+    make(study)
+    as_supervisor(cast, users)
+    for reader in (as_therapist(cast, users), cast.supervisor):
+        assert not any(tile.lacks for tile in clinic_panels(reader, study).rows)
 
 
 def test_a_refit_asks_for_the_panels_a_little_later_and_once(study: Study, users) -> None:
