@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -18,14 +19,15 @@ class Tile:
 
     panel: Panel
     # Therapists whose ratings, or whose patients', its reader knows one by one.
-    known: Collection[str] = ()
+    known: Collection[UUID] = ()
 
     @property
     def lacks(self) -> list[str]:
         """Why it has no numbers for its reader; empty where it has."""
         if found := list(self.panel.figures.get("lacks", ())):
             return found
-        return ["known"] if leaves_few_unknown(self.panel.figures.get("patients"), self.known) else []
+        known = set(map(str, self.known))
+        return ["known"] if leaves_few_unknown(self.panel.figures.get("patients"), known) else []
 
     @property
     def share(self) -> Share:

@@ -20,6 +20,7 @@ from surveys.composites import ScaleKey, component_value, composite_value, compo
 from surveys.models import Instrument, Therapist
 from surveys.packs import InstrumentFile
 from surveys.practice_access import clinic_practice_scores, practice_scores, session_feeling_scores
+from surveys.sharing_access import ever_shared_with
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Practice:
 def practice(user: Actor, therapist: Therapist) -> Practice:
     """All that the user may see of it. The comparison is for the therapist's own eyes."""
     rows = _general_rows(user, therapist)
-    others = _others(therapist) if therapist.user_id == getattr(user, "pk", None) else None
+    others = _others(user, therapist) if therapist.user_id == getattr(user, "pk", None) else None
     return Practice(
         in_general=_general_courses(rows, others),
         in_sessions=_session_courses(user, therapist),
@@ -302,17 +303,20 @@ def _every_month(first: date, last: date) -> list[date]:
     ]
 
 
-def _others(therapist: Therapist) -> dict[tuple[_FormKey, str], Compared]:
+def _others(user: Actor, therapist: Therapist) -> dict[tuple[_FormKey, str], Compared]:
     """By scale, from the scores that were chosen for the whole clinic, without the therapist's own. One that
     was erased since is not among them."""
     bases = list(PracticeBasis.objects.filter(clinic=therapist.clinic_id))
     chosen = {key for row in bases if len(row.scores) >= LEAST_BASIS for key in row.scores}
     scores = clinic_practice_scores(therapist.clinic_id).exclude(response__assignment__therapist=therapist)
-    rows = scores.filter(pk__in=chosen).values_list("pk", "mean")
-    values = {key: value for key, value in rows if value is not None}
+    rows = scores.filter(pk__in=chosen).values_list("pk", "mean", "response__assignment__therapist")
+    known = ever_shared_with(user, therapist.clinic_id, "practice_shared_with")
+    values = {key: (value, by in known) for key, value, by in rows if value is not None}
+    found = {row.pk: [values[key] for key in row.scores if key in values] for row in bases}
     return {
         (_FormKey(row.instrument, row.minimum, row.maximum), row.scale): Compared(
-            band([values[key] for key in row.scores if key in values]), row.made_at
+            band([value for value, _ in found[row.pk]], sum(is_known for _, is_known in found[row.pk])),
+            row.made_at,
         )
         for row in bases
     }

@@ -19,6 +19,7 @@ LEAST_BASIS = 1 + LEAST_OTHERS
 class NoBand(Enum):
     TOO_FEW = "too_few"
     TOO_CLOSE = "too_close"
+    KNOWN = "known"
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Band:
     n: int
 
 
-def band(values: Sequence[float]) -> Band | NoBand:
-    """Of the others' values, one of each."""
+def band(values: Sequence[float], n_known: int = 0) -> Band | NoBand:
+    """Of the others' values, one of each; `n_known` of them the reader may have read as a supervisor, and
+    could take them out."""
     if len(values) < LEAST_OTHERS:
         return NoBand.TOO_FEW
+    if len(values) - n_known < LEAST_OTHERS:
+        return NoBand.KNOWN
     ordered = sorted(values)
     lower, upper = (round(_quantile(ordered, share), 1) for share in (0.25, 0.75))
     return Band(lower, upper, len(ordered)) if lower < upper else NoBand.TOO_CLOSE

@@ -119,6 +119,11 @@ def band_sentence(found: Band | NoBand, made_on: date | None, writing: Writing) 
             "No comparison with others: their values lie so close together that a range would tell what "
             "single people said."
         )
+    if found is NoBand.KNOWN:
+        return _(
+            "No comparison with others: some of them share their practice with you, or did, and without them "
+            "there would be too few."
+        )
     words = _(
         "No comparison with others yet: it takes values of at least %(n)s other therapists of this clinic."
     )

@@ -27,6 +27,7 @@ from surveys.models import (
     Therapy,
     User,
 )
+from surveys.sharing_access import ever_shared_with
 
 # What the administrator's session holds: in which of several clinics they work.
 CHOSEN_CLINIC = "clinic"
@@ -146,23 +147,20 @@ def new_in_sums(rater: str, since: datetime) -> tuple[Q, ...]:
     return (Q(response__submitted_at__gt=since),)
 
 
-def known_one_by_one(user: Actor, study: Study, rater: str) -> frozenset[str]:
-    """Keys of the therapists of a study's clinic about whose therapies the user may know one rater's ratings
-    one by one: themselves, and whom they supervise or ever supervised while these ratings were open to
-    them. What somebody has read they still know when the role or the choice has ended."""
+def known_one_by_one(user: Actor, study: Study, rater: str) -> frozenset[uuid.UUID]:
+    """Therapists of a study's clinic about whose therapies the user may know one rater's ratings one by one:
+    themselves, and whom they supervise or ever supervised while these ratings were open to them."""
     if not isinstance(user, User):
         return frozenset()
     rows = Therapist.objects.filter(clinic=study.clinic_id)
-    known = set(rows.filter(user=user).values_list("pk", flat=True))
+    own = frozenset(rows.filter(user=user).values_list("pk", flat=True))
     if rater == Rater.THERAPIST:
-        acts = {"act": "therapist.sharing", "detail__ratings": True}
-        known.update(rows.filter(ratings_shared_with=user).values_list("pk", flat=True))
-    else:
-        acts = {"act": "therapist.supervisor"}
-        if not study.versions.filter(active_from__isnull=False, is_open_to_supervisors=True).exists():
-            return frozenset(map(str, known))
-        known.update(rows.filter(supervisor=user).values_list("pk", flat=True))
+        return own | ever_shared_with(user, study.clinic_id, "ratings_shared_with")
+    if not study.versions.filter(active_from__isnull=False, is_open_to_supervisors=True).exists():
+        return own
     names = [f"therapist:{key}" for key in rows.values_list("pk", flat=True)]
-    events = AuditEvent.objects.filter(subject__in=names, detail__supervisor=str(user.pk), **acts)
-    before = {subject.partition(":")[2] for subject in events.values_list("subject", flat=True)}
-    return frozenset(map(str, known)) | before
+    events = AuditEvent.objects.filter(
+        act="therapist.supervisor", subject__in=names, detail__supervisor=str(user.pk)
+    )
+    before = {uuid.UUID(subject.partition(":")[2]) for subject in events.values_list("subject", flat=True)}
+    return own | before | frozenset(rows.filter(supervisor=user).values_list("pk", flat=True))

@@ -7,11 +7,12 @@ and so can take the choice back.
 """
 
 from typing import Literal
+from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Exists, OuterRef, QuerySet
 
-from surveys.models import Membership, Role, Therapist, User
+from surveys.models import AuditEvent, Membership, Role, Therapist, User
 
 Shared = Literal["ratings_shared_with", "practice_shared_with"]
 
@@ -28,3 +29,16 @@ def sharing_therapists(user: User | AnonymousUser, what: Shared) -> QuerySet[The
         supervisor=user,
         **{what: user},
     )
+
+
+def ever_shared_with(user: User | AnonymousUser, clinic_id: UUID, what: Shared) -> frozenset[UUID]:
+    """Therapists of a clinic who share this with the user, or once did: what somebody has read they still
+    know when the choice or the role has ended."""
+    if not isinstance(user, User):
+        return frozenset()
+    rows = Therapist.objects.filter(clinic=clinic_id)
+    names = [f"therapist:{key}" for key in rows.values_list("pk", flat=True)]
+    chosen = {f"detail__{what.removesuffix('_shared_with')}": True, "detail__supervisor": str(user.pk)}
+    events = AuditEvent.objects.filter(act="therapist.sharing", subject__in=names, **chosen)
+    before = {UUID(subject.partition(":")[2]) for subject in events.values_list("subject", flat=True)}
+    return frozenset(rows.filter(**{what: user}).values_list("pk", flat=True)) | before

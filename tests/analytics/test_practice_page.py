@@ -12,7 +12,9 @@ from django.utils import timezone
 from analytics.models import PracticeBasis
 from analytics.practice import practice
 from analytics.services.practice_bands import clinic_bases_make
-from surveys.models import Clinic, Score, Study, StudyVersion, Therapist, User
+from surveys.models import Clinic, Membership, Score, Study, StudyVersion, Therapist, User
+from surveys.services.people import supervisor_set
+from surveys.services.sharing import sharing_set
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -216,6 +218,29 @@ def test_four_others_are_too_few_and_five_are_enough(cast: Cast) -> None:
     layer = chart_of(page, f"{DIFFICULTIES}.self_doubt")["layer"][0]
     assert layer["name"] == "others"
     assert [layer["data"]["values"][0][key] for key in ("value", "upper")] == [0.7, 3.3]
+
+
+@pytest.mark.parametrize("is_taken_back", [False, True])
+def test_who_is_shared_with_is_compared_with_five_whose_values_they_never_saw(
+    cast: Cast, is_taken_back: bool
+) -> None:
+    """The reader supervises one of the others, and could take that one out of the range."""
+    Membership.objects.create(user=cast.therapist, clinic=cast.clinic, role="supervisor")
+    fill(therapist_of(cast), cast.study, "dpccq-difficulties", answers=1)
+    supervisee = others(cast, 5)[0]
+    supervisor_set(therapist=supervisee, supervisor=cast.therapist)
+    reader = str(cast.therapist.pk)
+    sharing_set(therapist=supervisee, supervisor=reader, ratings=False, practice=True)
+    if is_taken_back:
+        sharing_set(therapist=supervisee, supervisor=reader, ratings=False, practice=False)
+    renew(cast.clinic)
+    page = page_of(cast.therapist)
+    assert "some of them share their practice with you, or did" in page
+    assert "The middle half of" not in page
+    assert "No comparison with others: some" not in page_of(cast.colleague)
+    others(cast, 4, (4,))
+    renew(cast.clinic)
+    assert "The middle half of 9 other therapists" in page_of(cast.therapist)
 
 
 def test_the_comparison_does_not_move_with_one_form_and_not_with_three(cast: Cast) -> None:
