@@ -7,7 +7,7 @@ many with them that nobody's number is the rest of a sum.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Protocol, TypeVar
@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 MIN_PATIENTS, MIN_THERAPISTS = 5, 3
 # Figures are made again when forms of so many patients are new.
 BATCH = 3
+# Of so many patients one decimal of the mean leaves a patient's level open by five points and more.
+ROUNDED_AWAY = 50
 
 # 97.5 % point of the normal distribution.
 Z = 1.959963984540054
@@ -146,6 +148,20 @@ def _alone(patients: Mapping[Hashable, Collection[Hashable]]) -> dict[str, int]:
         str(therapist): sum(times[patient] == 1 for patient in set(own))
         for therapist, own in patients.items()
     }
+
+
+def change(before: int, both: int, now: int) -> float:
+    """How much of a patient's level is another one: 0 where the same forms are counted, 1 where a patient
+    comes or goes. So many forms were counted before, are counted now, and both."""
+    return 1 - both / (before + now - both)
+
+
+def is_hidden_among_others(changes: Iterable[float]) -> bool:
+    """Whether at least `BATCH` patients' levels changed, each at least half as much as the one that changed
+    most. Three new forms alone are not enough: who comes new beside two who have long been there makes nearly
+    all of the difference, and it is known how many there are."""
+    found = sorted(changes, reverse=True)
+    return len(found) >= BATCH and 2 * found[BATCH - 1] >= found[0] > 0
 
 
 def by_therapist(levels: Sequence[Level]) -> dict[Hashable, set[Hashable]]:

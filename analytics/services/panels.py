@@ -2,12 +2,14 @@
 
 1. Of patients only ratings are in it that the therapist of each may see, of the last twelve months; of
    therapists their own, and only for the whole clinic.
-2. It is made again when forms of at least `BATCH` patients are new since the last one: before and after
-   differ by more than one form, whoever knows both. What has to go waits for that, too.
+2. It is made again when forms of at least `BATCH` patients are new since the last one, and, of few patients,
+   when at least as many levels changed enough to hide each other: before and after differ by more than one
+   form, whoever knows both. What has to go waits for that, too.
 3. What it may not say (`analytics.disclosure`) is not stored.
 4. A team's holds only ratings of study versions that are open to supervisors.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +18,16 @@ from uuid import UUID
 from django.db.models import Count, F, Func, IntegerField, Q, QuerySet, Sum
 from django.utils import timezone
 
-from analytics.disclosure import BATCH, Figures, Level, figures, leaves_few
+from analytics.disclosure import (
+    BATCH,
+    ROUNDED_AWAY,
+    Figures,
+    Level,
+    change,
+    figures,
+    is_hidden_among_others,
+    leaves_few,
+)
 from analytics.models import Panel
 from surveys import jobs
 from surveys.clinic_access import new_in_sums, summed_scores
@@ -66,7 +77,7 @@ def study_panels_make(study_id: str) -> Callable[[], None]:
     at = timezone.now()
     teams = _teams(study)
     last = _last(study)
-    due = [key for key in _keys(study, teams.values()) if _has_batch(study, key, last.get(key), at)]
+    due = [key for key in _keys(study, teams.values()) if _is_due(study, key, last.get(key), at)]
     if not due:
         return lambda: None
     sums = {rater: _sums(study, rater, at) for rater in {key.rater for key in due}}
@@ -99,11 +110,11 @@ def _keys(study: Study, supervisors: Iterable[UUID]) -> list[_Key]:
     return keys
 
 
-def _last(study: Study) -> dict[_Key, datetime]:
-    """When each panel was made last."""
+def _last(study: Study) -> dict[_Key, Panel]:
+    """Each panel as it stands."""
     rows = Panel.objects.filter(study=study).order_by("supervisor", "rater", "instrument", "-id")
     return {
-        _Key(row.rater, row.instrument, row.supervisor_id): row.made_at
+        _Key(row.rater, row.instrument, row.supervisor_id): row
         for row in rows.distinct("supervisor", "rater", "instrument")
     }
 
@@ -115,6 +126,35 @@ def _rated(study: Study, rater: str, at: datetime) -> QuerySet[Score]:
         response__submitted_at__gte=at - YEAR,
         **{f"{SESSION}__number__isnull": False},
     )
+
+
+def _is_due(study: Study, key: _Key, last: Panel | None, at: datetime) -> bool:
+    if not _has_batch(study, key, last.made_at if last else None, at):
+        return False
+    if last is None or "lacks" in last.figures:
+        return True
+    # A supervisor may read every rating of a team's panel one by one.
+    is_open_book = key.supervisor is not None
+    is_large = last.figures["n_patients"] >= ROUNDED_AWAY
+    return is_open_book or is_large or _hides_each(study, key, last, at)
+
+
+def _hides_each(study: Study, key: _Key, last: Panel, at: datetime) -> bool:
+    """Whether a panel of now and the last one, of few patients, differ by the levels of enough patients."""
+
+    def forms(rows: QuerySet[Score]) -> Counter[UUID]:
+        of_form = rows.filter(response__instrument__code=key.instrument)
+        return Counter(dict(of_form.values_list(PATIENT).annotate(Count("pk")).order_by()))
+
+    counted = _rated(study, key.rater, last.made_at)
+    before, now = forms(counted), forms(_rated(study, key.rater, at))
+    both = forms(counted.filter(response__submitted_at__gte=at - YEAR))
+    changes = [change(before[patient], both[patient], now[patient]) for patient in before | now]
+    # Of what was counted then and may not be any more, or was entered since with an earlier time, only the
+    # number is known.
+    n_patients = abs(last.figures["n_patients"] - len(before))
+    is_other = last.figures["n_forms"] != before.total()
+    return is_hidden_among_others(changes + [1.0] * max(n_patients, int(is_other)))
 
 
 def _has_batch(study: Study, key: _Key, since: datetime | None, at: datetime) -> bool:

@@ -13,7 +13,9 @@ from analytics.disclosure import (
     Figures,
     Level,
     Share,
+    change,
     figures,
+    is_hidden_among_others,
     lacks,
     leaves_few,
     told_apart,
@@ -124,3 +126,29 @@ def test_no_line_and_no_difference_of_sums_is_that_of_a_small_therapist(sizes: l
         assert not together or (
             len(together) >= MIN_THERAPISTS and sum(row.n_patients for row in together) >= MIN_PATIENTS
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_hidden"),
+    [
+        ([], False),
+        ([0.0, 0.0, 0.0], False),
+        ([1.0, 1.0], False),
+        ([1.0, 0.1, 0.1, 0.1], False),
+        ([1.0, 1.0, 0.1], False),
+        ([0.1, 1.0, 0.5, 0.5], True),
+        ([0.1, 0.1, 0.1, 0.0], True),
+    ],
+)
+def test_three_levels_hide_each_other_where_they_change_alike(changes: list[float], is_hidden: bool) -> None:
+    assert is_hidden_among_others(changes) is is_hidden
+
+
+def test_a_level_changes_by_the_share_of_forms_that_are_not_the_same() -> None:
+    assert [change(0, 0, 3), change(3, 0, 0), change(4, 4, 5), change(4, 3, 3), change(4, 4, 4)] == [
+        1.0,
+        1.0,
+        pytest.approx(0.2),
+        0.25,
+        0.0,
+    ]

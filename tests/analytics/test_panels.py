@@ -188,6 +188,27 @@ def test_no_two_panels_in_a_row_differ_by_fewer_than_three_patients_forms(study:
     assert all(b - a >= 3 for a, b in pairwise(sizes))
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_patient_who_comes_or_goes_is_not_read_off_beside_two_who_hardly_change_anything(
+    study: Study, users, gone: bool
+) -> None:
+    """With one more patient the means of before and after give this patient's level: of the others one new
+    rating of five moves little."""
+    therapies = [follow(study, users[k % 3], [5] * 4) for k in range(6)]
+    first = make(study)
+    for therapy in therapies[:2]:
+        add(therapy)
+    if gone:
+        withdrawal_enter(patient=therapies[5].patient, study=study, choice="exclude")
+        add(therapies[2])
+    else:
+        add(factories.make_therapy(study, users[0]), 1)
+    assert make(study) == first
+    for user in users[1:]:
+        add(factories.make_therapy(study, user))
+    assert make(study).figures["n_patients"] == (7 if gone else 9)
+
+
 def test_what_was_counted_is_never_taken_for_new(study: Study, users) -> None:
     therapies = rated(study, users, n=3)
     at = timezone.now()
