@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from analytics.disclosure import MIN_PATIENTS, Share, told_apart
+from analytics.disclosure import MIN_PATIENTS, MIN_THERAPISTS, Share, told_apart
 from surveys import completion
 from surveys.access import Actor
 from surveys.clinic_access import administered_studies
@@ -121,12 +121,18 @@ class Completion:
 
     @property
     def delays(self) -> list[tuple[str, Delay]]:
-        """Of raters with forms about enough patients: the median of one form is its time."""
+        """Of raters with forms about enough patients: the median of one form is its time. Of therapists there
+        must be enough, too, or it is how long one person takes."""
         known = [(rater, self.counts.delays[rater]) for rater in RATERS]
-        return [(rater, delay) for rater, delay in known if delay and delay.n_patients >= MIN_PATIENTS]
+        return [(rater, delay) for rater, delay in known if delay and _is_of_many(rater, delay)]
 
     def _n(self, rater: str, fate: str) -> int:
         return sum(line.forms.by_fate.get(fate, 0) for line in self.lines if line.rater == rater)
+
+
+def _is_of_many(rater: str, delay: Delay) -> bool:
+    least = MIN_THERAPISTS if rater == Rater.THERAPIST else 0
+    return delay.n_patients >= MIN_PATIENTS and delay.n_therapists >= least
 
 
 def share_of(forms: Forms) -> Share:
@@ -155,7 +161,7 @@ def study_completion(study: Study, period: Period) -> Completion:
 
 
 def _counts(study: Study, period: Period) -> Counts:
-    key = f"completion-1:{study.pk}:{period.code}"
+    key = f"completion-2:{study.pk}:{period.code}"
     kept: Counts | None = cache.get(key)
     if kept is not None:
         return kept

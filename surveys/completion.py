@@ -35,10 +35,10 @@ BY_THERAPIST = """
     GROUP BY GROUPING SETS ((therapist_id, rater, instrument, fate), (therapist_id))
 """
 QUARTILES = """
-    SELECT count(*), count(DISTINCT patient),
+    SELECT count(*), count(DISTINCT patient), count(DISTINCT therapist),
            percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (
                ORDER BY (extract(epoch FROM sent - held) / 3600)::float8)
-    FROM ({query}) form (held, sent, patient)
+    FROM ({query}) form (held, sent, patient, therapist)
 """
 
 
@@ -83,10 +83,12 @@ class TherapistForms:
 
 @dataclass(frozen=True)
 class Delay:
-    """Hours from a session to one rater's form about it: quartiles of n forms about so many patients."""
+    """Hours from a session to one rater's form about it: quartiles of n forms about so many patients of so
+    many therapists."""
 
     n: int
     n_patients: int
+    n_therapists: int
     lower: float
     median: float
     upper: float
@@ -162,13 +164,18 @@ def form_delay(study: Study, rater: str, since: datetime | None) -> Delay | None
         .filter(rater=rater, state__in=RECEIVED, session__isnull=False, response__isnull=False)
         .exclude(response__channel=Channel.PAPER)
         .order_by("-opens_at")
-        .values_list("session__held_at", "response__submitted_at", "session__therapy__patient")[:LATEST]
+        .values_list(
+            "session__held_at",
+            "response__submitted_at",
+            "session__therapy__patient",
+            "session__therapy__therapist",
+        )[:LATEST]
     )
     query, params = latest.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(QUARTILES.format(query=query), params)
-        n, n_patients, quartiles = cursor.fetchone()
-    return Delay(n, n_patients, *quartiles) if n else None
+        n, n_patients, n_therapists, quartiles = cursor.fetchone()
+    return Delay(n, n_patients, n_therapists, *quartiles) if n else None
 
 
 def session_counts(study: Study, since: datetime | None) -> dict[str, int]:

@@ -246,6 +246,17 @@ def test_the_median_time_is_that_of_forms_on_a_screen(cast: Cast) -> None:
     assert rows == [["patient", f"{median} hours", f"{lower} hours to {upper} hours", "5"]]
 
 
+def test_how_long_one_therapist_takes_is_not_told(cast: Cast) -> None:
+    third = factories.make_user("third@example.org", Role.THERAPIST, clinic=cast.clinic)
+    for user in [cast.therapist] * 4 + [cast.colleague, third]:
+        (session,) = meet(factories.make_therapy(cast.study, user), [1.5])
+        for rater in ("patient", "therapist"):
+            own = user if rater == "therapist" else None
+            factories.give(factories.form_of(session, rater), user=own)
+        rows = rows_of(part) if "<tbody>" in (part := section(body(cast.clinic_admin), "delay")) else []
+        assert ("therapist" in [row[0] for row in rows]) is (user == third)
+
+
 def test_an_empty_clinic_and_an_empty_period_say_so(cast: Cast) -> None:
     page = body(cast.clinic_admin)
     assert "No form was asked for in this time." in page
