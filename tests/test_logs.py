@@ -62,7 +62,7 @@ def test_a_refused_page_is_one_line_in_the_log(cast: Cast, log: io.StringIO) -> 
 
 def test_an_error_of_our_own_keeps_its_traceback(cast: Cast, log: io.StringIO) -> None:
     client = signed_in(cast.therapist, raise_request_exception=False)
-    with mock.patch("surveys.views.therapist.caseload", side_effect=RuntimeError("broken")):
+    with mock.patch("analytics.views.board.caseload_board", side_effect=RuntimeError("broken")):
         assert client.get("/caseload/").status_code == 500
     assert "Traceback" in log.getvalue()
     assert "RuntimeError: broken" in log.getvalue()

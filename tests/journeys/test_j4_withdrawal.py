@@ -196,8 +196,10 @@ def ask_consent(site: Site, form: str) -> None:
     number = secrets.randbelow(20_000) + 100
     site.change(
         """WITH made AS (
-               INSERT INTO surveys_studyversion (study_id, number, visibility, reminder_hours, created_at)
-               SELECT study_id, %s, visibility, reminder_hours, now() FROM surveys_studyversion WHERE id = %s
+               INSERT INTO surveys_studyversion
+                   (study_id, number, visibility, is_open_to_supervisors, reminder_hours, created_at)
+               SELECT study_id, %s, visibility, is_open_to_supervisors, reminder_hours, now()
+               FROM surveys_studyversion WHERE id = %s
                RETURNING id),
            told AS (
                INSERT INTO surveys_consenttext (version_id, language, information, declaration)

@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 
 from alliance_site.management.commands import up
 from surveys import packs, scoring
-from surveys.access import clinic_instruments
+from surveys.clinic_access import clinic_instruments
 from surveys.models import AuditEvent, Instrument, Score
 from surveys.packs import InstrumentFile, InstrumentFileError, Item, Scale, built_in
 from surveys.services.assignments import trait_form_assign
