@@ -15,7 +15,8 @@ from tests.journeys.test_main_job import sign_in
 NAMELESS = """[...document.querySelectorAll('.vega-chart')].filter((chart) =>
   !chart.parentElement.querySelector('[role=graphics-document][aria-label]:not([aria-label=""])')
   || [...chart.querySelectorAll('[role=graphics-symbol]')].some((mark) => !mark.getAttribute('aria-label'))
-  || !document.getElementById(chart.closest('figure').getAttribute('aria-labelledby'))?.textContent.trim()
+  || !chart.closest('figure').getAttribute('aria-labelledby').split(' ')
+    .every((id) => document.getElementById(id)?.textContent.trim())
 ).length"""
 
 
