@@ -97,7 +97,7 @@ def build(size: Size | None = None, *, seed: int = SEED) -> bool:
         seed=seed,
         today=today,
     )
-    n_supervised = min(12, 2 + len(cohort) // 8)
+    n_supervised = team_size(len(cohort))
     for index, practitioner in enumerate(cohort):
         therapist = Therapist.objects.create(
             clinic=clinic,
@@ -118,6 +118,13 @@ def build(size: Size | None = None, *, seed: int = SEED) -> bool:
     draft_study_add(clinic, instruments["wai-sr", Rater.PATIENT])
     shared_practices_add(clinic, accounts["supervisor"])
     return True
+
+
+def team_size(n_therapists: int) -> int:
+    """How many of the first therapists the supervisor supervises: so many that the very first, with by far
+    the largest caseload, has less than half of the team's patients, and so few that the rest is somebody.
+    Else numbers of the team together could never be shown (`docs/completion.md`)."""
+    return min(12, 3 * n_therapists // 4)
 
 
 def _study(clinic: Clinic, instruments: dict[tuple[str, str], Instrument]) -> Study:

@@ -18,10 +18,10 @@ from knox.crypto import hash_token
 from knox.models import AuthToken
 
 from surveys.access import visible_studies, visible_therapies
-from surveys.demo.build import ACCOUNTS, SEED, STUDY, TRAIT_FORMS, DemoRefused, build
+from surveys.demo.build import ACCOUNTS, SEED, STUDY, TRAIT_FORMS, DemoRefused, build, team_size
 from surveys.demo.cohort import SHOWCASE, simulate
 from surveys.demo.manifest import write_manifest
-from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, Size
+from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, Size
 from surveys.models import (
     Assignment,
     AuditEvent,
@@ -138,6 +138,22 @@ def test_the_database_holds_the_answers_of_the_cohort(demo: Path) -> None:
         )
     )
     assert stored == expected
+
+
+@pytest.mark.parametrize("size", ["small", "study"])
+def test_the_team_of_the_supervisor_is_one_whose_numbers_may_be_shown(size: str) -> None:
+    files = {(form.code, form.rater): form for form in built_in() if form.language == "en"}
+    forms = {rater: files["wai-s", rater] for rater in RATERS}
+    cohort = simulate(SIZES[size], forms, [], seed=SEED, today=timezone.localdate())
+    n_rated = [
+        sum(any(form.rater == "patient" for form in course.forms) for course in practitioner.courses)
+        for practitioner in cohort
+    ]
+    team, rest = n_rated[: team_size(len(cohort))], n_rated[team_size(len(cohort)) :]
+    # Some patients share nothing, and some ratings are older than a year.
+    assert 2 * n_rated[0] < 0.9 * sum(team)
+    assert sum(n > 0 for n in rest) >= 3
+    assert sum(rest) >= 8
 
 
 def test_everything_happened_in_the_past_and_in_order(demo: Path) -> None:
