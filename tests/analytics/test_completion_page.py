@@ -83,7 +83,7 @@ def world(cast: Cast, seed: int) -> None:
         for _ in range(draw.randint(1, 2)):
             therapy = factories.make_therapy(cast.study, user)
             sessions = meet(therapy, [draw.uniform(0.1, 1.9) for _ in range(draw.randint(1, 3))])
-            for form in Assignment.objects.filter(session__in=sessions):
+            for form in Assignment.objects.filter(session__in=sessions).order_by("session__number", "rater"):
                 deed = draw.choice(["give", "give", "give", "empty", "open", "leave", "miss", "begin"])
                 own = user if form.rater == "therapist" else None
                 if deed in ("give", "empty"):
