@@ -70,7 +70,7 @@ def _x(last: int, writing: Writing) -> dict[str, Any]:
     return {
         "field": "session",
         "type": "quantitative",
-        "scale": {"domain": [0, max(last, 3) + 0.5], "nice": False, "reverse": writing.is_rtl},
+        "scale": {"domain": [0.5, max(last, 3) + 0.5], "nice": False, "reverse": writing.is_rtl},
         "axis": {
             "title": writing.in_picture(_("Session")),
             "format": "d",

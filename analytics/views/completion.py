@@ -100,4 +100,4 @@ def chart(request: HttpRequest) -> HttpResponse:
     if not any(share.n for share in shares.values()):
         raise Http404("There is nothing to draw yet.")
     spec = completion_spec(request.GET["rater"], shares, colours=PICTURE, writing=writing_of_the_page())
-    return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 760}), content_type="image/svg+xml")
+    return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": 480}), content_type="image/svg+xml")

@@ -50,6 +50,24 @@ def faults_when_zoomed(page: Page, *, with_axe: bool) -> list[str]:
     return [f"at 400 % zoom: {fault}" for fault in found]
 
 
+# What a sheet of A4 holds beside its margins.
+PAPER = {"width": 688, "height": 1017}
+CUT = """[...document.querySelectorAll('.table-frame')]
+  .filter((frame) => frame.scrollHeight > frame.clientHeight + 1).length"""
+
+
+def faults_on_paper(page: Page) -> list[str]:
+    """Rows outside the frame that they scroll in on the screen: on paper what follows would lie over them."""
+    size = page.viewport_size
+    assert size
+    page.set_viewport_size(PAPER)
+    page.emulate_media(media="print")
+    n_cut = page.evaluate(CUT)
+    page.emulate_media(media="screen")
+    page.set_viewport_size(size)
+    return [f"on paper: {n_cut} tables with rows out of their frame"] if n_cut else []
+
+
 # Layout depends on the size and the direction, contrast on the scheme: these three show all of them.
 @pytest.mark.parametrize(
     ("size", "scheme", "language"),
@@ -68,6 +86,7 @@ def test_every_page(site: Site, browser: Browser, size: str, scheme: str, langua
         is_patients = name.startswith(("tablet-", "form-qr-")) or name in ("paper-form", "closed-link")
         if language == "ar" and not is_patients and page.evaluate("document.documentElement.dir") != "rtl":
             problems.append("not from right to left")
+        problems += faults_on_paper(page)
         if size == "phone":
             problems += faults_when_zoomed(page, with_axe=name.startswith(("setup-", "form", "own-form")))
         if problems:
