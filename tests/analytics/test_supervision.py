@@ -129,6 +129,14 @@ def test_own_ratings_show_only_while_they_are_shared_with_this_supervisor(cast: 
     assert page(cast).status_code == 404
 
 
+def test_the_page_says_whether_the_therapist_shares_their_own_ratings(cast: Cast) -> None:
+    open_up(cast)
+    rate(cast)
+    assert "The therapist does not share their own ratings with you." in page(cast).content.decode()
+    share(cast)
+    assert "The therapist shares their own ratings with you." in page(cast).content.decode()
+
+
 def test_what_is_shared_of_the_alliance_is_not_the_form_about_feelings(cast: Cast) -> None:
     factories.replan(
         cast.study, extra=[{"instrument": factories.instrument("dpccq-feelings", "therapist"), "every": 1}]
