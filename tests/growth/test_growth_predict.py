@@ -125,6 +125,7 @@ def test_without_earlier_ratings_or_without_their_covariance_the_variances_add_n
         np.testing.assert_array_equal(plain.sd, asked.sd)
 
 
+@pytest.mark.slow
 def test_the_covariance_of_the_variances_is_how_far_they_scatter_over_studies():
     """100 studies of 60 therapists: SDs of the estimates against those that the fits state."""
     spec = GrowthSpec.from_formula("y ~ time", TWO_LEVELS)

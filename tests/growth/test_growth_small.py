@@ -133,6 +133,7 @@ def check_tiny(seed: int) -> str:
     return result.status
 
 
+@pytest.mark.slow
 def test_sixty_tiny_cohorts_end_at_the_least_deviance():
     statuses = [check_tiny(seed) for seed in range(60)]
     assert set(statuses) == {"ok", "singular"}

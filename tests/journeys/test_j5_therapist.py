@@ -17,7 +17,9 @@ from tests.journeys.pages import DRAWN
 from tests.journeys.test_j4_withdrawal import assert_fine
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send, sign_in
 
-SIZES = pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desktop"])
+SIZES = pytest.mark.parametrize(
+    "size", [pytest.param(PHONE, id="phone", marks=pytest.mark.slow), pytest.param(DESK, id="desktop")]
+)
 # Items 4 and 10 are reversed. So low a mean is nowhere else in a therapy of the demonstration.
 ANSWERS = [1, 1, 1, 7, 1, 1, 1, 1, 1, 7, 1, 2]
 MEAN = (10 * 1 + 2 * (8 - 7) + 1) / 12

@@ -13,7 +13,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.journeys.conftest import Site
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, sign_in
 
-SIZES = pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desktop"])
+SIZES = pytest.mark.parametrize(
+    "size", [pytest.param(PHONE, id="phone", marks=pytest.mark.slow), pytest.param(DESK, id="desktop")]
+)
 NEEDS = ["dip", "overdue", "due", "none"]
 SUPERVISED = """
     SELECT therapy.code, therapist.code, therapy.id::text FROM surveys_therapy therapy

@@ -69,12 +69,13 @@ def faults_on_paper(page: Page) -> list[str]:
 
 
 # Layout depends on the size and the direction, contrast on the scheme: these three show all of them.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "scheme", "language"),
     [
         ("phone", "light", "en-GB"),
-        pytest.param("desk", "dark", "en-GB", marks=pytest.mark.slow),
-        pytest.param("phone", "dark", "ar", marks=pytest.mark.slow),
+        ("desk", "dark", "en-GB"),
+        ("phone", "dark", "ar"),
     ],
 )
 def test_every_page(site: Site, browser: Browser, size: str, scheme: str, language: str) -> None:
