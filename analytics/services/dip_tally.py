@@ -1,9 +1,9 @@
 """How often each rule points at a rating of a study, counted by a job in batches.
 
 Only ratings that their therapists may see are counted: those are the ones that a possible dip is shown of. A
-count is made again only when at least `BATCH` ratings came in or went since the last one, and shown only from
-`MIN_PATIENTS` patients and `MIN_THERAPISTS` therapists on (`analytics.views.dips`), so that it tells nothing
-of one form.
+count is made again only when ratings of at least `BATCH` patients came to be seen since the last one, and
+shown only from `MIN_PATIENTS` patients and `MIN_THERAPISTS` therapists on (`analytics.views.dips`), so that
+it tells nothing of one form. What has to go waits for that, too.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+from django.db.models import Q
 from django.utils import timezone
 
 from analytics.dip_selectors import NEW, RatedTherapy, dip_rules, rated_therapies
@@ -19,9 +20,12 @@ from analytics.dips import RULES, Judgement
 from analytics.models import DipReview, DipTally
 from surveys import jobs
 from surveys.access import revealed_scores
-from surveys.models import Study
+from surveys.clinic_access import new_in_sums
+from surveys.models import Rater, Study
+from surveys.selectors import OUTCOME_SCALE
 
 BATCH = 3
+PATIENT = "response__assignment__session__therapy__patient"
 # A burst of forms is counted once.
 DELAY = timedelta(minutes=1)
 
@@ -50,17 +54,16 @@ def study_dips_count(study_id: str) -> Callable[[], None]:
     study = Study.objects.filter(pk=UUID(study_id), test_of=None).first()
     if study is None:
         return lambda: None
+    last = DipTally.objects.filter(study=study).first()
+    if not _has_batch(study, last):
+        return lambda: None
     therapies = study.therapies.filter(excluded_at=None)
     rated = list(rated_therapies(revealed_scores(study.pk), therapies))
-    n_ratings = sum(len(row.ratings) for row in rated)
-    last = DipTally.objects.filter(study=study).first()
-    if abs(n_ratings - (last.n_ratings if last else 0)) < BATCH:
-        return lambda: None
     counts = _count(rated, _states(study))
     values = {
         "counted_at": timezone.now(),
         "fitted_at": min((row.model.fitted_at for row in rated if row.model), default=None),
-        "n_ratings": n_ratings,
+        "n_ratings": sum(len(row.ratings) for row in rated),
         "rules": [rule.code for rule in dip_rules(study.pk)],
         "counts": {code: asdict(count) for code, count in counts.items()},
     }
@@ -69,6 +72,15 @@ def study_dips_count(study_id: str) -> Callable[[], None]:
         DipTally.objects.update_or_create(study=study, defaults=values)
 
     return write
+
+
+def _has_batch(study: Study, last: DipTally | None) -> bool:
+    """Of patients, not of ratings: several of one patient would tell of their dip alone."""
+    rows = revealed_scores(study.pk).filter(scale=OUTCOME_SCALE, mean__isnull=False)
+    patients: set[UUID] = set()
+    for rule in new_in_sums(Rater.PATIENT, last.counted_at) if last else (Q(),):
+        patients.update(rows.filter(rule).values_list(PATIENT, flat=True).distinct()[:BATCH])
+    return len(patients) >= BATCH
 
 
 def _count(

@@ -13,7 +13,7 @@ from analytics.models import DipTally
 from analytics.services.dip_tally import study_dips_count, tally_request
 from analytics.services.dips import dip_review, dip_rules_choose
 from surveys import jobs
-from surveys.models import Job, Study, Therapist
+from surveys.models import Job, Study, Therapist, Therapy
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
 from tests.analytics.clinics import follow
@@ -39,6 +39,18 @@ def third(cast: Cast) -> object:
 def count(study: Study) -> DipTally | None:
     study_dips_count(str(study.pk))()
     return DipTally.objects.filter(study=study).first()
+
+
+def three(study: Study, cast: Cast) -> list[Therapy]:
+    """Patients with a possible dip: fewer are not counted."""
+    return [follow(study, cast.therapist, DIPPED) for _ in range(3)]
+
+
+def rate_now(therapy: Therapy) -> None:
+    """One more session, rated by both, so that the patient's rating is seen from now on."""
+    session = factories.hold_session(therapy)
+    factories.give(factories.form_of(session, "patient"), 6)
+    factories.give(factories.form_of(session, "therapist"), 6, user=therapy.therapist.user)
 
 
 def page_of(cast: Cast, study: Study) -> str:
@@ -111,22 +123,25 @@ def test_counts_are_shown_from_three_therapists_on(cast: Cast, study: Study) -> 
     assert "too few" in row
 
 
-def test_it_is_counted_again_only_when_three_more_ratings_have_come_in(cast: Cast, study: Study) -> None:
-    follow(study, cast.therapist, DIPPED)
+def test_it_is_counted_again_only_when_ratings_of_three_patients_have_come_in(
+    cast: Cast, study: Study
+) -> None:
+    known = three(study, cast)
     first = count(study)
-    therapy = follow(study, cast.therapist, [5, 6])
+    for therapy in (known[0], known[0], known[0], known[1]):
+        rate_now(therapy)
     same = count(study)
-    assert (same.counted_at, same.n_ratings) == (first.counted_at, 5)
-    session = factories.hold_session(therapy)
+    assert (same.counted_at, same.n_ratings) == (first.counted_at, 15), "four ratings, of two patients"
+    session = factories.hold_session(known[2])
     factories.give(factories.form_of(session, "patient"), 6)
-    assert count(study).n_ratings == 5, "the therapist may not see it yet"
+    assert count(study).n_ratings == 15, "the therapist may not see it yet"
     factories.give(factories.form_of(session, "therapist"), 6, user=cast.therapist)
-    assert count(study).n_ratings == 8
+    assert count(study).n_ratings == 20
     assert DipTally.objects.count() == 1
 
 
 def test_what_was_done_changes_no_count_between_two_batches(cast: Cast, study: Study) -> None:
-    therapy = follow(study, cast.therapist, DIPPED)
+    therapy = three(study, cast)[0]
     before = count(study).counts
     (row,) = therapy_dips(cast.therapist, therapy).rows
     dip_review(
@@ -136,13 +151,17 @@ def test_what_was_done_changes_no_count_between_two_batches(cast: Cast, study: S
 
 
 def test_ratings_that_a_therapist_may_not_see_are_not_counted(cast: Cast, study: Study) -> None:
-    follow(study, cast.therapist, DIPPED, sharing="none")
+    for _ in range(3):
+        follow(study, cast.therapist, DIPPED, sharing="none")
     assert count(study) is None
-    left = follow(study, cast.therapist, DIPPED)
-    assert count(study).n_ratings == 5
+    left = three(study, cast)[0]
+    assert count(study).n_ratings == 15
     withdrawal_enter(patient=left.patient, study=study, choice="exclude")
+    assert count(study).n_ratings == 15, "what goes waits for a batch as well"
+    for therapy in three(study, cast):
+        rate_now(therapy)
     tally = count(study)
-    assert (tally.n_ratings, tally.counts["within-1"]["n_judged"]) == (0, 0)
+    assert (tally.n_ratings, tally.counts["within-1"]["n_judged"]) == (28, 8)
 
 
 def test_a_blind_study_has_no_counts_and_says_so(cast: Cast, study: Study) -> None:
@@ -153,7 +172,7 @@ def test_a_blind_study_has_no_counts_and_says_so(cast: Cast, study: Study) -> No
 
 
 def test_a_refit_asks_for_the_count_a_little_later_and_once(cast: Cast, study: Study) -> None:
-    follow(study, cast.therapist, DIPPED)
+    three(study, cast)
     jobs.run_due()
     job = Job.objects.get(kind="count_dips", scope=str(study.pk))
     assert job.state == "pending"
@@ -162,7 +181,7 @@ def test_a_refit_asks_for_the_count_a_little_later_and_once(cast: Cast, study: S
     assert Job.objects.filter(kind="count_dips").count() == 1
     Job.objects.filter(pk=job.pk).update(due_at=timezone.now() - timedelta(seconds=1))
     assert jobs.run_due() == 1
-    assert DipTally.objects.get(study=study).n_ratings == 5
+    assert DipTally.objects.get(study=study).n_ratings == 15
 
 
 def test_a_test_run_is_not_counted(cast: Cast, study: Study) -> None:
@@ -178,7 +197,9 @@ def test_number_of_queries_does_not_grow_with_therapies(cast: Cast, study: Study
             work()  # type: ignore[operator]
         return len(queries)
 
-    follow(study, cast.therapist, DIPPED)
+    for therapy in three(study, cast):
+        count(study)
+        rate_now(therapy)
     one = n_queries(lambda: study_dips_count(str(study.pk)))
     count(study)
     client = signed_in(cast.clinic_admin)
@@ -186,7 +207,7 @@ def test_number_of_queries_does_not_grow_with_therapies(cast: Cast, study: Study
     client.get(address)
     few = n_queries(lambda: client.get(address))
     for _ in range(19):
-        follow(study, cast.colleague, DIPPED)
+        rate_now(follow(study, cast.colleague, DIPPED))
     assert n_queries(lambda: study_dips_count(str(study.pk))) == one
     count(study)
     assert n_queries(lambda: client.get(address)) == few
