@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from analytics.look import PAGE, marks
+from analytics.look import PAGE, marks, title_above
 from analytics.wording import (
     ENGLISH,
     PATIENT,
@@ -163,13 +163,7 @@ def _y(panel: Panel, writing: Writing, is_small: bool) -> dict[str, Any]:
         "scale": {"domain": [panel.minimum, panel.maximum], "nice": False, "zero": False},
         "axis": {
             "title": None if is_small else writing.in_picture(title),
-            "orient": "right" if writing.is_rtl else "left",
-            # Above the scale and upright: on its side an arrow would point elsewhere.
-            "titleAngle": 0,
-            "titleAlign": "right" if writing.is_rtl else "left",
-            "titleAnchor": "end",
-            "titleX": 24 if writing.is_rtl else -24,
-            "titleY": -12,
+            **title_above(writing),
             "values": list(range(panel.minimum, panel.maximum + 1, 2 if is_small else 1)),
             "domain": False,
             "ticks": False,

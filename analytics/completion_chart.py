@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analytics.disclosure import Share
-from analytics.look import PAGE, marks
+from analytics.look import PAGE, marks, title_above
 from analytics.wording import ENGLISH, PATIENT, Writing
 
 HEIGHT = 200
@@ -89,12 +89,7 @@ def _y(writing: Writing) -> dict[str, Any]:
         "scale": {"domain": [0, 100], "nice": False},
         "axis": {
             "title": writing.in_picture(_("Received, in %")),
-            "orient": "right" if writing.is_rtl else "left",
-            "titleAngle": 0,
-            "titleAlign": "right" if writing.is_rtl else "left",
-            "titleAnchor": "end",
-            "titleX": 24 if writing.is_rtl else -24,
-            "titleY": -12,
+            **title_above(writing),
             "values": [0, 25, 50, 75, 100],
             "domain": False,
             "ticks": False,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analytics.wording import PATIENT
+from analytics.wording import PATIENT, Writing
 
 # In the page the colours are those of the style sheet, so that light, dark and print follow it by
 # themselves. A picture made on the server has no style sheet.
@@ -75,4 +75,17 @@ def marks(colours: dict[str, str], perspective: str) -> dict[str, dict[str, Any]
             "titleFontWeight": "normal",
             "titlePadding": 10,
         },
+    }
+
+
+def title_above(writing: Writing) -> dict[str, Any]:
+    """Of a y axis: its title above the scale and upright; on its side an arrow would point elsewhere."""
+    side, away = ("right", 24) if writing.is_rtl else ("left", -24)
+    return {
+        "orient": side,
+        "titleAngle": 0,
+        "titleAlign": side,
+        "titleAnchor": "end",
+        "titleX": away,
+        "titleY": -12,
     }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.look import PAGE, marks
+from analytics.look import PAGE, marks, title_above
 from analytics.practice_bands import Band
 from analytics.wording import ENGLISH, THERAPIST, Writing
 
@@ -230,12 +230,7 @@ def plane_spec(
                 "scale": {"domain": [0, 1], "nice": False},
                 "axis": {
                     "title": writing.in_picture(_("Healing involvement, 0 to 1")),
-                    "orient": "right" if writing.is_rtl else "left",
-                    "titleAngle": 0,
-                    "titleAlign": "right" if writing.is_rtl else "left",
-                    "titleAnchor": "end",
-                    "titleX": 24 if writing.is_rtl else -24,
-                    "titleY": -12,
+                    **title_above(writing),
                     "values": _FIFTHS,
                     "labelExpr": _ENDS_ONLY,
                     "domain": False,
