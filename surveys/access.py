@@ -157,76 +157,68 @@ def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
     return get_object_or_404(rows, pk=therapy_id)
 
 
-def visible_responses(user: Actor, therapy: Therapy) -> QuerySet[Response]:
-    """The responses about one therapy whose scores its reader, therapist or supervisor, may see."""
-    return Response.objects.filter(_visible(user, *_one(user, therapy)))
-
-
 def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
-    """Their scores."""
-    return Score.objects.filter(_visible(user, *_one(user, therapy), to="response__"))
+    """The scores about one therapy that its reader, therapist or supervisor, may see."""
+    own, supervised = visible_therapies(user), supervised_therapies(user)
+    return Score.objects.filter(_visible(user, own.filter(pk=therapy.pk), supervised.filter(pk=therapy.pk)))
 
 
 def visible_caseload_scores(user: Actor) -> QuerySet[Score]:
     """The scores about all of the user's own therapies, by the same rules."""
     own = visible_therapies(user)
-    return Score.objects.filter(_visible(user, own, Therapy.objects.none(), to="response__"))
+    return Score.objects.filter(_visible(user, own, Therapy.objects.none()))
 
 
 def visible_supervised_scores(user: Actor) -> QuerySet[Score]:
     """The scores about the therapies of all supervisees that the supervisor may see."""
     supervised = supervised_therapies(user)
-    return Score.objects.filter(_visible(user, Therapy.objects.none(), supervised, to="response__"))
+    return Score.objects.filter(_visible(user, Therapy.objects.none(), supervised))
 
 
 def revealed_scores(study_id: uuid.UUID) -> QuerySet[Score]:
     """Scores of a study's patients that the therapist of each may see: for counts over a whole clinic, made
     by a job; never for a page about one person."""
-    form = "response__assignment__"
     return Score.objects.filter(
-        _shown_to_therapist("response__"),
-        **{f"{form}study": study_id, f"{form}session__therapy__excluded_at": None},
+        _shown_to_therapist(),
+        response__assignment__study=study_id,
+        response__assignment__session__therapy__excluded_at=None,
     )
 
 
-def _one(user: Actor, therapy: Therapy) -> tuple[QuerySet[Therapy], QuerySet[Therapy]]:
-    """This therapy, as one's own and as a supervisee's; in either only if it is."""
-    return visible_therapies(user).filter(pk=therapy.pk), supervised_therapies(user).filter(pk=therapy.pk)
-
-
-def _visible(user: Actor, own: QuerySet[Therapy], supervised: QuerySet[Therapy], to: str = "") -> Q:
-    """Which responses about these therapies the user may see the scores of, as a rule for rows that lead `to`
-    a response.
+def _visible(user: Actor, own: QuerySet[Therapy], supervised: QuerySet[Therapy]) -> Q:
+    """Which scores about these therapies the user may see, as a rule.
 
     The therapies are asked for first and stand in the rule as keys: left inside of the greater question, the
     database looks through everybody's responses for them.
     """
-    therapy, rater = f"{to}assignment__session__therapy__in", f"{to}assignment__rater"
+    therapy = "response__assignment__session__therapy__in"
+    by_therapist = Q(response__assignment__rater=Rater.THERAPIST)
     seen = Q(pk__in=[])
     if treated := list(own.values_list("pk", flat=True)):
-        seen |= Q(**{therapy: treated}) & (Q(**{rater: Rater.THERAPIST}) | _shown_to_therapist(to))
+        seen |= Q(**{therapy: treated}) & (by_therapist | _shown_to_therapist())
     shares = Exists(sharing_therapists(user, "ratings_shared_with").filter(pk=OuterRef("therapist")))
     sharing = dict(supervised.annotate(shares=shares).values_list("pk", "shares"))
     if sharing:
-        opened = Q(**{f"{to}assignment__version__is_open_to_supervisors": True})
-        seen |= Q(**{therapy: list(sharing)}) & _shown_to_therapist(to) & opened
+        opened = Q(response__assignment__version__is_open_to_supervisors=True)
+        seen |= Q(**{therapy: list(sharing)}) & _shown_to_therapist() & opened
         shared = [row for row, is_shared in sharing.items() if is_shared]
         # Of the alliance alone: a form about feelings in a session belongs to what is said of one's practice.
         alliance = Instrument.objects.filter(definition__scales__contains=[{"code": OUTCOME_SCALE}])
-        of_alliance = Q(**{rater: Rater.THERAPIST, f"{to}assignment__instrument__in": alliance})
-        seen |= Q(**{therapy: shared}) & of_alliance
+        seen |= Q(**{therapy: shared}) & by_therapist & Q(response__assignment__instrument__in=alliance)
     return seen & Q(**{therapy: [*treated, *sharing]})
 
 
-def _shown_to_therapist(to: str = "") -> Q:
-    """Of a patient's response: policy, choice and own rating let its therapist see the scores."""
-    policy = f"{to}assignment__version__visibility"
-    by_policy = Q(**{policy: StudyVersion.Visibility.FEEDBACK, f"{to}reveal_at__isnull": False}) | Q(
-        **{policy: StudyVersion.Visibility.DELAYED},
-        **{f"{to}assignment__session__therapy__ended_on__isnull": False},
+def _shown_to_therapist() -> Q:
+    """Of scores of a patient's: policy, choice and own rating let the therapist see them."""
+    by_policy = Q(
+        response__assignment__version__visibility=StudyVersion.Visibility.FEEDBACK,
+        response__reveal_at__isnull=False,
+    ) | Q(
+        response__assignment__version__visibility=StudyVersion.Visibility.DELAYED,
+        response__assignment__session__therapy__ended_on__isnull=False,
     )
-    of_patient = Q(**{f"{to}assignment__rater": Rater.PATIENT})
-    return of_patient & ~Q(**{f"{to}sharing": Sharing.NONE}) & by_policy
+    of_patient = Q(response__assignment__rater=Rater.PATIENT)
+    return of_patient & ~Q(response__sharing=Sharing.NONE) & by_policy
 
 
 def shows_ratings(version: StudyVersion | None, *, to_supervisor: bool, is_ended: bool) -> bool:

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from analytics.services.dips import dip_review, dip_rules_choose
-from surveys.access import visible_caseload_scores, visible_responses, visible_supervised_scores
+from surveys.access import visible_caseload_scores, visible_scores, visible_supervised_scores
 from surveys.models import AuditEvent, Membership, PlanLine, Response, Therapist, Therapy, User
 from surveys.services.invitations import link_issue
 from surveys.services.studies import draft_begin, visibility_set
@@ -42,8 +42,8 @@ def open_up(cast: Cast, visibility: str = "feedback") -> None:
 
 def seen(cast: Cast) -> set[str]:
     """Whose ratings the supervisor sees, by the one therapy and by the whole list alike."""
-    rows = visible_responses(cast.supervisor, cast.therapy)
-    raters = set(rows.values_list("assignment__rater", flat=True))
+    rows = visible_scores(cast.supervisor, cast.therapy)
+    raters = set(rows.values_list("response__assignment__rater", flat=True))
     scores = visible_supervised_scores(cast.supervisor)
     assert set(scores.values_list("response__assignment__rater", flat=True)) == raters
     return raters
@@ -145,8 +145,8 @@ def test_what_is_shared_of_the_alliance_is_not_the_form_about_feelings(cast: Cas
     for form in session.assignments.filter(rater="therapist"):
         factories.give(form, 2, user=cast.therapist)
     share(cast)
-    shown = visible_responses(cast.supervisor, cast.therapy).values_list("instrument__code", flat=True)
-    assert list(shown) == ["wai-s"]
+    shown = visible_scores(cast.supervisor, cast.therapy).values_list("response__instrument__code", flat=True)
+    assert set(shown) == {"wai-s"}
 
 
 def other_supervisor(cast: Cast) -> None:
@@ -178,7 +178,7 @@ def test_a_choice_for_the_supervisor_before_is_none_for_the_next(cast: Cast) -> 
     share(cast)
     other_supervisor(cast)
     other = cast.therapy.therapist.__class__.objects.get(pk=cast.therapy.therapist.pk).supervisor
-    assert not visible_responses(other, cast.therapy).exists()
+    assert not visible_scores(other, cast.therapy).exists()
 
 
 def test_supervised_ratings_never_enter_one_s_own_caseload(cast: Cast) -> None:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from surveys.access import visible_responses, visible_therapies
+from surveys.access import visible_scores, visible_therapies
 from surveys.models import Assignment, AuditEvent, Patient, Study, Therapist, Therapy
 from surveys.services.assignments import trait_forms_assign
 from surveys.services.sessions import session_close
@@ -100,9 +100,9 @@ def test_after_a_transfer_each_therapist_has_their_own_ratings(cast: Cast) -> No
     assert old in visible_therapies(cast.therapist)
     assert new not in visible_therapies(cast.therapist)
     assert old not in visible_therapies(cast.colleague)
-    assert visible_responses(cast.therapist, old).count() == 2
-    assert not visible_responses(cast.colleague, old).exists()
-    assert not visible_responses(cast.colleague, new).exists()
+    assert visible_scores(cast.therapist, old).filter(scale="total").count() == 2
+    assert not visible_scores(cast.colleague, old).exists()
+    assert not visible_scores(cast.colleague, new).exists()
     first = session_close(therapy=new, held_at=timezone.now() - timedelta(minutes=1), status="held").session
     assert first.number == 1, "sessions of the new therapy count from 1"
     event = AuditEvent.objects.get(act="therapy.transfer")
@@ -114,7 +114,7 @@ def test_a_transfer_leaves_the_open_forms_with_the_old_therapy(cast: Cast) -> No
     therapy_transfer(therapy=cast.therapy, therapist=cast.colleague_therapy.therapist, on=today())
     factories.give(factories.form_of(session, "patient"))
     factories.give(factories.form_of(session, "therapist"), user=cast.therapist)
-    assert visible_responses(cast.therapist, cast.therapy).count() == 2
+    assert visible_scores(cast.therapist, cast.therapy).filter(scale="total").count() == 2
 
 
 def test_a_transfer_carries_on_that_the_patient_is_asked_no_more(cast: Cast) -> None:
