@@ -195,6 +195,7 @@ def test_practice_is_listed_only_where_it_is_shared(
     assert shared and others
     expect(page.locator("main")).not_to_contain_text("DPCCQ")
     page.get_by_role("link", name="What supervisees share of their practice").click()
+    page.wait_for_url("**/supervision/practices/")
     assert {code for _, code in shared} == set(page.locator("main a .code").all_inner_texts())
     assert errors == []
     for therapist, *_ in others:
