@@ -28,6 +28,7 @@ app.conf.update(
     beat_schedule={
         # A ring that nobody answered in ten seconds is stale: the next one says the same.
         "due-jobs": {"task": "surveys.tasks.run_due_jobs", "schedule": 2.0, "options": {"expires": 10}},
+        "long-jobs": {"task": "surveys.tasks.run_long_jobs", "schedule": 2.0, "options": {"expires": 10}},
         # Heard whenever a worker is there again; the jobs that it asks for are once per study in any case.
         "sums-checks": {
             "task": "analytics.tasks.request_sums_checks",

@@ -6,6 +6,7 @@
    lets its lease run out; the next claim takes the job again, at most MAX_ATTEMPTS times.
 3. The result is written in one transaction with `finish`, and only where the fence still holds.
 4. A job that has failed for good tells its kind (`give_up`) in the transaction that says so.
+5. Long kinds run one at a time, beside the others, and report how far they are (`surveys.progress`).
 
 Kinds are known by name only; each app registers the handlers of its own kinds in its `tasks.py`.
 """
@@ -20,6 +21,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from surveys.models import Heartbeat, Job
+from surveys.progress import LEASE as LONG_LEASE
+from surveys.progress import Cancelled, Claim, LeaseLost, Progress
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +30,12 @@ MAX_ATTEMPTS = 3
 LEASE = timedelta(seconds=60)
 RETRY_AFTER = timedelta(seconds=10)
 
+# Of long jobs; a second worker child must stay free for what patients wait for.
+MAX_LONG = 1
+
 Write = Callable[[], None]
 Handler = Callable[[str], Write]
+LongHandler = Callable[[str, Progress], Write]
 
 
 @dataclass(frozen=True)
@@ -36,30 +43,18 @@ class Kind:
     """How jobs of a kind are done, how long an error waits for the next attempt (and after the second one
     twice as long), and what is done with the scope of a job that has failed for good."""
 
-    handler: Handler
+    handler: LongHandler
     retry_after: timedelta
     give_up: Callable[[str], None] | None = None
+    is_long: bool = False
 
 
 _kinds: dict[str, Kind] = {}
 
 
-class LeaseLost(Exception):
-    """Another worker has taken the job since; nothing may be written."""
-
-
 class TryAgain(Exception):
     """What a handler raises where something outside this site is not ready; its words are kept, so they
     hold nothing about a person."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    id: int
-    kind: str
-    scope: str
-    fence: int
-    attempts: int
 
 
 def register(
@@ -70,7 +65,14 @@ def register(
     give_up: Callable[[str], None] | None = None,
 ) -> None:
     """`handler(scope)` computes outside any transaction and returns the function that writes the result."""
-    _kinds[kind] = Kind(handler, retry_after, give_up)
+    _kinds[kind] = Kind(lambda scope, _progress: handler(scope), retry_after, give_up)
+
+
+def register_long(kind: str, handler: LongHandler, *, give_up: Callable[[str], None] | None = None) -> None:
+    """As `register`, for work that may take longer than a lease. `handler(scope, progress)` calls `progress`
+    at least every few minutes and lets `Cancelled` and `LeaseLost` pass. `give_up` is told of failure and
+    of cancellation."""
+    _kinds[kind] = Kind(handler, RETRY_AFTER, give_up, is_long=True)
 
 
 def request(kind: str, scope: object, due_at: datetime | None = None) -> None:
@@ -90,12 +92,24 @@ def request(kind: str, scope: object, due_at: datetime | None = None) -> None:
         )
 
 
-def claim() -> Claim | None:
-    """Takes one due job whose scope has no running one, or a running one whose lease has run out."""
-    with connection.cursor() as cursor:
+def claim(*, is_long: bool = False) -> Claim | None:
+    """Takes one due job whose scope has no running one, or a running one whose lease has run out; of long
+    kinds, only while fewer than MAX_LONG are running."""
+    kinds = [name for name, kind in _kinds.items() if kind.is_long == is_long]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if is_long:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('surveys.jobs.long'))")
+            cursor.execute(
+                "SELECT count(*) FROM surveys_job WHERE kind = ANY(%s) AND state = 'running'"
+                " AND lease_until >= clock_timestamp()",
+                [kinds],
+            )
+            if cursor.fetchone()[0] >= MAX_LONG:
+                return None
         cursor.execute(
             """
             UPDATE surveys_job SET state = 'running', attempts = attempts + 1, fence = fence + 1,
+                   stage = '', n_done = 0, n_total = 0,
                    lease_until = clock_timestamp() + make_interval(secs => %s)
             WHERE id = (
                 SELECT job.id FROM surveys_job job
@@ -109,10 +123,25 @@ def claim() -> Claim | None:
                 ORDER BY job.due_at FOR UPDATE SKIP LOCKED LIMIT 1)
             RETURNING id, kind, scope, fence, attempts
             """,
-            [LEASE.total_seconds(), list(_kinds), MAX_ATTEMPTS],
+            [(LONG_LEASE if is_long else LEASE).total_seconds(), kinds, MAX_ATTEMPTS],
         )
         row = cursor.fetchone()
     return Claim(*row) if row else None
+
+
+def cancel(kind: str, scope: object) -> None:
+    """Ends what waits at once, and what runs when it next reports; what is done stays done. Call it in a
+    transaction with the trace of who asked."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE surveys_job SET cancel_at = now(),"
+            " state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END,"
+            " finished_at = CASE state WHEN 'pending' THEN now() END"
+            " WHERE kind = %s AND scope = %s AND state IN ('pending', 'running') RETURNING state",
+            [kind, str(scope)],
+        )
+        if ("cancelled",) in cursor.fetchall():
+            _given_up(kind, str(scope))
 
 
 def finish(job: Claim, write: Write) -> None:
@@ -131,21 +160,24 @@ def finish(job: Claim, write: Write) -> None:
 
 
 def give_up_expired() -> int:
-    """Marks jobs as failed whose last permitted attempt died with its worker. Returns how many."""
+    """Marks jobs as failed whose last permitted attempt died with its worker, and as cancelled those that
+    somebody wanted ended. Returns how many."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE surveys_job SET state = 'failed', finished_at = clock_timestamp(),
+            UPDATE surveys_job SET finished_at = clock_timestamp(),
+                   state = CASE WHEN cancel_at IS NULL THEN 'failed' ELSE 'cancelled' END,
                    error = 'The worker stopped during each of ' || attempts || ' attempts.'
-            WHERE state = 'running' AND lease_until < clock_timestamp() AND attempts >= %s AND kind = ANY(%s)
+            WHERE state = 'running' AND lease_until < clock_timestamp() AND kind = ANY(%s)
+              AND (attempts >= %s OR cancel_at IS NOT NULL)
             RETURNING kind, scope
             """,
-            [MAX_ATTEMPTS, list(_kinds)],
+            [list(_kinds), MAX_ATTEMPTS],
         )
-        failed = cursor.fetchall()
-        for kind, scope in failed:
+        closed = cursor.fetchall()
+        for kind, scope in closed:
             _given_up(kind, scope)
-    return len(failed)
+    return len(closed)
 
 
 def _given_up(kind: str, scope: str) -> None:
@@ -181,19 +213,35 @@ def _put_back(job: Claim, error: str) -> None:
             _given_up(job.kind, job.scope)
 
 
-def run_due(seconds: float = 5) -> int:
+def _cancelled(job: Claim) -> None:
+    """Closes a job whose work has stopped because somebody asked for it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE surveys_job SET state = 'cancelled', finished_at = clock_timestamp(), lease_until = NULL"
+            " WHERE id = %s AND fence = %s AND state = 'running'",
+            [job.id, job.fence],
+        )
+        if cursor.rowcount == 1:
+            _given_up(job.kind, job.scope)
+
+
+def run_due(seconds: float = 5, *, is_long: bool = False) -> int:
     """Claims and runs due jobs one after another, starting none after `seconds`, so that the last
     one too has its whole lease. Returns how many were finished."""
     give_up_expired()
     done, last_start = 0, monotonic() + seconds
-    while monotonic() < last_start and (job := claim()) is not None:
+    while monotonic() < last_start and (job := claim(is_long=is_long)) is not None:
         try:
-            finish(job, _kinds[job.kind].handler(job.scope))
+            with Progress(job) as progress:
+                write = _kinds[job.kind].handler(job.scope, progress)
+            finish(job, write)
             done += 1
         except LeaseLost:
             log.warning(
                 "job %s (%s) was taken over by another worker; its result is dropped", job.id, job.kind
             )
+        except Cancelled:
+            _cancelled(job)
         except TryAgain as error:
             log.warning("job %s (%s) did not succeed, attempt %s: %s", job.id, job.kind, job.attempts, error)
             _put_back(job, str(error))

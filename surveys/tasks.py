@@ -27,6 +27,12 @@ def run_due_jobs() -> None:
     jobs.beat("worker")
 
 
+@shared_task(name="surveys.tasks.run_long_jobs", soft_time_limit=2 * 3600, time_limit=2 * 3600 + 60)
+def run_long_jobs() -> None:
+    """Analyses, files, imports: beside the short ones, which go on in the worker's other processes."""
+    jobs.run_due(is_long=True)
+
+
 @shared_task(name="surveys.tasks.assign_trait_forms", soft_time_limit=50, time_limit=55)
 def assign_trait_forms() -> None:
     trait_forms_assign()

@@ -12,10 +12,11 @@ class Job(models.Model):
         RUNNING = "running", "Running"
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
 
     kind = models.CharField(max_length=40)
     scope = models.CharField(max_length=80)
-    state = models.CharField(max_length=8, choices=State, default=State.PENDING)
+    state = models.CharField(max_length=12, choices=State, default=State.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField()
     requested_at = models.DateTimeField()
@@ -25,6 +26,11 @@ class Job(models.Model):
     )
     finished_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
+    # Of long kinds alone: how far the work is, and whether somebody wants it ended.
+    stage = models.CharField(max_length=40, blank=True, db_default="", help_text="A code of the kind's own")
+    n_done = models.PositiveIntegerField(db_default=0)
+    n_total = models.PositiveIntegerField(db_default=0, help_text="0: not known")
+    cancel_at = models.DateTimeField(null=True, help_text="When somebody asked for its end")
 
     class Meta:
         constraints = [
@@ -32,7 +38,8 @@ class Job(models.Model):
                 fields=["kind", "scope"], condition=Q(state="pending"), name="job_pending_once"
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["pending", "running", "done", "failed"]), name="job_state_is_known"
+                condition=Q(state__in=["pending", "running", "done", "failed", "cancelled"]),
+                name="job_state_is_known",
             ),
         ]
         indexes = [
@@ -42,6 +49,10 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.scope}: {self.state}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (Job.State.PENDING, Job.State.RUNNING)
 
 
 class Heartbeat(models.Model):

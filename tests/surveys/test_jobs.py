@@ -217,3 +217,96 @@ def test_two_workers_share_the_jobs_and_do_none_twice(ran: list[str]) -> None:
     for worker in workers:
         worker.join(30)
     assert sorted(ran, key=int) == [str(number) for number in range(40)]
+
+
+def only_long(monkeypatch: pytest.MonkeyPatch, handler: jobs.LongHandler, **fields: object) -> None:
+    monkeypatch.setattr(jobs, "_kinds", {})
+    jobs.register_long("book", handler, **fields)
+
+
+def test_long_jobs_leave_the_short_ones_their_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_long(monkeypatch, lambda scope, progress: lambda: None)
+    jobs.register("note", lambda scope: lambda: None)
+    jobs.request("book", "a")
+    jobs.request("book", "b")
+    jobs.request("note", "a")
+    assert jobs.run_due() == 1, "the short one alone"
+    first = jobs.claim(is_long=True)
+    assert first is not None and jobs.claim(is_long=True) is None, "one long job at a time"
+    jobs.finish(first, lambda: None)
+    assert jobs.run_due(is_long=True) == 1
+
+
+def test_a_long_job_says_how_far_it_is_while_its_own_transaction_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def handler(scope: str, progress: jobs.Progress) -> jobs.Write:
+        with transaction.atomic():
+            progress("reading", 3, 10)
+            reader = threading.Thread(target=look)
+            reader.start()
+            reader.join(10)
+        return lambda: None
+
+    def look() -> None:
+        job = Job.objects.get()
+        seen.append((job.stage, job.n_done, job.n_total))
+        assert job.lease_until - timezone.now() > timedelta(minutes=4)
+        connections.close_all()
+
+    only_long(monkeypatch, handler)
+    jobs.request("book", "a")
+    assert jobs.run_due(is_long=True) == 1
+    assert seen == [("reading", 3, 10)]
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_never_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    only_long(monkeypatch, lambda scope, progress: pytest.fail("it ran"), give_up=told.append)
+    jobs.request("book", "a")
+    jobs.cancel("book", "a")
+    assert (Job.objects.get().state, told) == ("cancelled", ["a"])
+    assert jobs.run_due(is_long=True) == 0
+
+
+def test_a_running_job_stops_when_it_next_reports_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def handler(scope: str, progress: jobs.Progress) -> jobs.Write:
+        jobs.cancel("book", scope)
+        assert Job.objects.get().state == "running"
+        progress("reading")
+        pytest.fail("it went on")
+
+    only_long(monkeypatch, handler, give_up=told.append)
+    jobs.request("book", "a")
+    assert jobs.run_due(is_long=True) == 0
+    assert (Job.objects.get().state, told) == ("cancelled", ["a"])
+    jobs.request("book", "a")
+    assert Job.objects.filter(state="pending").count() == 1, "it may be asked for again"
+
+
+def test_a_worker_that_was_thought_dead_hears_it_when_it_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(scope: str, progress: jobs.Progress) -> jobs.Write:
+        Job.objects.update(fence=7)
+        progress("reading")
+        pytest.fail("it went on")
+
+    only_long(monkeypatch, handler)
+    jobs.request("book", "a")
+    assert jobs.run_due(is_long=True) == 0
+    assert Job.objects.get().state == "running", "it is another worker's now"
+
+
+def test_what_was_to_be_cancelled_is_not_taken_again_after_its_worker_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only_long(monkeypatch, lambda scope, progress: pytest.fail("it ran"))
+    jobs.request("book", "a")
+    assert jobs.claim(is_long=True) is not None
+    jobs.cancel("book", "a")
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert jobs.run_due(is_long=True) == 0
+    assert Job.objects.get().state == "cancelled"
