@@ -57,6 +57,15 @@ if any(len(key) < 50 or len(set(key)) < 5 for key in FIELD_KEYS):
         'python -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
 
+# Names people in frozen data. Who has it and the database can tell who they are, so it may be kept from this
+# machine: without it nothing can be frozen, and care goes on.
+PSEUDONYM_KEY = env.secret("PSEUDONYM_KEY") or (env.kept_secret(VAR / "pseudonym_key") if EMBEDDED else "")
+if PSEUDONYM_KEY and (len(PSEUDONYM_KEY) < 50 or len(set(PSEUDONYM_KEY)) < 5):
+    raise ImproperlyConfigured(
+        "PSEUDONYM_KEY (or PSEUDONYM_KEY_FILE), which names people in datasets, needs at least 50 random "
+        'characters. Make one with: python -c "import secrets; print(secrets.token_urlsafe(64))"'
+    )
+
 LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS") or (LOCAL_HOSTS if EMBEDDED else [])
 if not ALLOWED_HOSTS:

@@ -3,6 +3,8 @@
 from celery import shared_task
 
 from analytics.services.dip_tally import study_dips_count
+from analytics.services.freeze import JOB as FREEZE
+from analytics.services.freeze import snapshot_freeze
 from analytics.services.panels import study_panels_make
 from analytics.services.practice_bands import clinic_bases_make
 from analytics.services.refit import study_refit
@@ -14,6 +16,7 @@ jobs.register("check_sums", study_sums_check)
 jobs.register("count_dips", study_dips_count)
 jobs.register("practice_bands", clinic_bases_make)
 jobs.register("make_panels", study_panels_make)
+jobs.register_long(FREEZE, snapshot_freeze)
 
 
 @shared_task(name="analytics.tasks.request_sums_checks", soft_time_limit=50, time_limit=55)

@@ -51,6 +51,11 @@ RESERVED_COLUMNS = frozenset(
         "occasion",
         "study_version",
         "straight_lined",
+        "scoring_version",
+        "about",
+        "week",
+        "visibility",
+        "hours_to_reveal",
     ]
 )
 _ITEM_COLUMN = re.compile(r"item_[0-9]+")

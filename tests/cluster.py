@@ -38,6 +38,7 @@ os.environ.update(
     CELERY_BROKER_URL="redis://127.0.0.1:1/0",  # nobody listens there: no request may need a broker
     SECRET_KEY="a key of the tests, long enough to be accepted at the start",
     FIELD_KEY="another key of the tests, for patients' addresses, long enough",
+    PSEUDONYM_KEY="a third key of the tests, for the names of people in datasets",
     ALLOWED_HOSTS="testserver,localhost",
     VAR=str(VAR),
     LOG_LEVEL="WARNING",

@@ -44,6 +44,8 @@ PURE = {
     "analytics.wording": (),
     "analytics.dips": (),
     "analytics.disclosure": (),
+    "analytics.selection": ("surveys.ids",),
+    "analytics.frozen": ("surveys.packs",),
     "analytics.completion_chart": (
         "analytics.disclosure",
         "analytics.look",
@@ -96,6 +98,7 @@ BRIDGE = (
     "surveys.sharing_access",
     "surveys.models",
     "surveys.jobs",
+    "surveys.progress",
     "surveys.audit",
     "surveys.ids",
 )

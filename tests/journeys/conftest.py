@@ -55,7 +55,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
 
 def environment(var: Path) -> dict[str, str]:
     """Of a demonstration with its data under `var`, whatever the tests' own cluster has set."""
-    own = ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
+    own = ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "PSEUDONYM_KEY", "ALLOWED_HOSTS")
     kept = {key: value for key, value in os.environ.items() if key not in own}
     return kept | {"ALLIANCE_DEMO": "1", "VAR": str(var)}
 

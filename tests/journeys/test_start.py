@@ -21,7 +21,14 @@ VAR = ROOT / "var" / "start"
 
 
 def environment() -> dict[str, str]:
-    left_out = ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
+    left_out = (
+        "DATABASE_URL",
+        "CELERY_BROKER_URL",
+        "SECRET_KEY",
+        "FIELD_KEY",
+        "PSEUDONYM_KEY",
+        "ALLOWED_HOSTS",
+    )
     kept = {key: value for key, value in os.environ.items() if key not in left_out}
     return kept | {"ALLIANCE_DEMO": "1", "VAR": str(VAR)}
 
