@@ -1,4 +1,4 @@
-"""The door to frozen data and what is made of them: for whom the study's coded data are visible, nobody else."""
+"""The door to frozen data and what is made of them: for whom the coded data of the study are visible."""
 
 from typing import TypeVar
 from uuid import UUID
