@@ -179,12 +179,16 @@ def test_services_never_import_tasks_and_models_never_services() -> None:
     assert wrong == []
 
 
+# Leaves with a bundle and runs there alone: one file, whatever its length.
+WHOLE = ("analytics.export.scripts.reproduce",)
+
+
 def test_modules_and_functions_keep_to_the_measure() -> None:
     wrong = []
     for path in FILES:
         text = path.read_text()
         limit = 80 if within(name_of(path), "analytics.growth") else 60
-        if text.count("\n") > 400:
+        if text.count("\n") > 400 and name_of(path) not in WHOLE:
             wrong.append((name_of(path), f"{text.count(chr(10))} lines"))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
