@@ -1,13 +1,18 @@
 """The door to frozen data and what is made of them: for whom the coded data of the study are visible."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
 
+from analytics.growth import JointResult
 from analytics.models import Analysis, PowerPlan, Snapshot
+from analytics.research.plan import from_result
 from surveys.access import Actor, visible_studies
+from surveys.models import Study
 
 Row = TypeVar("Row", bound=Model)
 
@@ -27,3 +32,36 @@ def get_analysis_or_404(user: Actor, analysis_id: UUID) -> Analysis:
 
 def get_plan_or_404(user: Actor, plan_id: UUID) -> PowerPlan:
     return get_object_or_404(_of_visible_studies(user, PowerPlan.objects.all()), pk=plan_id)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an analysis of the study's own data says of one predictor, to plan with."""
+
+    analysis: Analysis
+    predictor: str
+    estimates: Mapping[str, Any]
+
+
+def joint_estimates(user: Actor, study: Study) -> dict[str, Known]:
+    """By a code for the address: predictors of the joint models of the study's latest ten answered analyses
+    with a linear time in tens of sessions, the latest first."""
+    rows = Analysis.objects.filter(
+        study=study, study__in=visible_studies(user), status=Analysis.Status.ANSWERED
+    )
+    known = {}
+    for analysis in rows.order_by("-number")[:10]:
+        for model in (analysis.result or {}).get("models", ()):
+            if model["kind"] != "joint" or not model["result"]["fixed"] or not is_tens_of_sessions(analysis):
+                continue
+            result = JointResult.from_dict(model["result"])
+            for predictor in model["joint"]["predictors"]:
+                code = f"{analysis.number}-{predictor}"
+                known[code] = Known(analysis, predictor, from_result(result, predictor))
+    return known
+
+
+def is_tens_of_sessions(analysis: Analysis) -> bool:
+    """Whether its models count time as plans do: (session - 3) / 10."""
+    time: Mapping[str, Any] = analysis.spec.get("time", {})
+    return (time.get("name"), time.get("origin"), time.get("unit")) == ("linear", 3, 10)

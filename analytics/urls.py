@@ -2,7 +2,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from analytics import api
-from analytics.views import agreement, board, completion, dips, practice, research, trend
+from analytics.views import agreement, board, completion, desk_plans, dips, practice, research, trend
 
 urlpatterns = [
     path("caseload/", board.caseload, name="therapist-home"),
@@ -22,6 +22,10 @@ urlpatterns = [
     path("clinic/completion/chart.svg", completion.chart, name="clinic-completion-chart"),
     path("studies/", research.studies, name="study-list"),
     path("studies/<uuid:study_id>/codebook/", research.codebook, name="study-codebook"),
+    path("studies/<uuid:study_id>/plans/", desk_plans.plans, name="desk-plans"),
+    path("studies/<uuid:study_id>/plans/new/", desk_plans.plan_new, name="desk-plan-new"),
+    path("plans/<uuid:plan_id>/", desk_plans.plan, name="desk-plan"),
+    path("plans/<uuid:plan_id>/cancel/", desk_plans.cancel, name="desk-plan-cancel"),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/therapies/", api.Therapies.as_view(), name="api-therapies"),
     path("api/v1/therapies/<uuid:therapy_id>/trend/", api.TherapyTrend.as_view(), name="api-therapy-trend"),

@@ -45,6 +45,7 @@ PURE = {
     "analytics.dips": (),
     "analytics.disclosure": (),
     "analytics.selection": ("surveys.ids",),
+    "analytics.research.plan": ("analytics.growth",),
     "analytics.frozen": ("surveys.packs",),
     "analytics.completion_chart": (
         "analytics.disclosure",
@@ -62,6 +63,8 @@ PURE = {
         "analytics.wording",
     ),
     "analytics.sparkline": (),
+    "analytics.plan_words": ("analytics.wording",),
+    "analytics.power_chart": ("analytics.look", "analytics.plan_words", "analytics.wording"),
     "surveys.board": (),
     "analytics.practice_bands": (),
     "analytics.practice_words": ("analytics.practice_bands", "analytics.wording"),

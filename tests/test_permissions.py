@@ -72,6 +72,8 @@ def url_of(name: str, cast: Cast) -> str:
         "tablet_id": {"tablet_id": uuid4()},
         # No rating that a rule points at: 404 for its therapist, as for everybody else's.
         "response_id": {"response_id": uuid4()},
+        # Nothing of these ids: 404 for the researcher, as for everybody else.
+        "plan_id": {"plan_id": uuid4()},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
     route = next(route for route in ROUTES if route.name == name)
@@ -136,6 +138,8 @@ OWN_PAGES = {
     "researcher": [
         "study-list",
         "study-codebook",
+        "desk-plans",
+        "desk-plan-new",
         "api-studies",
         "api-study-ratings",
         "api-study-composites",
@@ -206,7 +210,9 @@ def test_another_person_s_therapy_does_not_exist(town: Cast, actor: str, name: s
 OPEN_TO_SUPERVISORS = {"therapy", "therapy-chart", "therapy-pdf", "api-therapy-trend"}
 
 
-@pytest.mark.parametrize("name", ["study-codebook", "api-study-ratings", "api-study-composites"])
+@pytest.mark.parametrize(
+    "name", ["study-codebook", "desk-plans", "desk-plan-new", "api-study-ratings", "api-study-composites"]
+)
 def test_another_clinic_s_study_does_not_exist(town: Cast, name: str) -> None:
     own = reverse(name, kwargs={"study_id": town.study.pk})
     assert signed_in(town.researcher).get(own).status_code == 200

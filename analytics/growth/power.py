@@ -8,7 +8,7 @@ has a width at 0 and 1 too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -18,13 +18,23 @@ from scipy import special
 from .data import LongData
 from .engine import fit
 from .errors import DataError, SpecError
+from .joint import fit_joint
 from .simulate import Columns, StudyDesign, Truth, rows_of, simulate
-from .spec import GrowthSpec
-
-# Status of a study's fit, and the p value of its test or None if there was no fit.
-Test = Callable[[Columns], tuple[str, float | None]]
+from .spec import GrowthSpec, JointSpec
 
 CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a study shows of one effect: p, and half the width of its 95 % interval."""
+
+    p: float
+    half_width: float
+
+
+# Status of a study's fit, and what it shows of each effect by name; nothing if there was no fit.
+Tests = Callable[[Columns], tuple[str, Mapping[str, Shown]]]
 
 
 @dataclass(frozen=True)
@@ -55,10 +65,14 @@ class Power:
     """How often a test rejected.
 
     `rejected` is of all simulated studies: one without a fit has not shown the effect.  It is None if no
-    study could be fitted.  `statuses` counts the studies by the status of their fit.
+    study could be fitted.  `half_width`: mean over the fitted studies of half the 95 % interval, and
+    `half_width_se` its Monte Carlo standard error (None of fewer than two).  `statuses` counts the studies by
+    the status of their fit.
     """
 
     rejected: Proportion | None
+    half_width: float | None
+    half_width_se: float | None
     n_studies: int
     n_unfitted: int
     statuses: Mapping[str, int]
@@ -75,40 +89,59 @@ def study_seeds(seed: int, n_studies: int) -> list[np.random.SeedSequence]:
     return np.random.SeedSequence(seed).spawn(n_studies)
 
 
-def fixed_effect_test(spec: GrowthSpec, term: str, rater: str) -> Test:
-    """The t test of one fixed effect in one rater's growth model, for `power`.
+def fixed_effect_tests(spec: GrowthSpec, terms: Sequence[str], rater: str) -> Tests:
+    """The t tests of fixed effects in one rater's growth model, by term.
 
     A study whose columns the engine refuses (collinear, by chance of its small size) counts as `data_error`.
-    The test raises SpecError if the model has no such term.
+    The tests raise SpecError if the model has no such term.
     """
 
-    def p_value(columns: Columns) -> tuple[str, float | None]:
+    def shown(columns: Columns) -> tuple[str, Mapping[str, Shown]]:
         data = LongData.from_columns(rows_of(columns, rater), spec)
         try:
             result = fit(data, spec)
         except DataError:
-            return "data_error", None
+            return "data_error", {}
         if not result.is_fitted:
-            return result.status, None
-        p = {row.term: row.p for row in result.fixed}
-        if term not in p:
-            raise SpecError(f"the model has no term {term!r}; it has {', '.join(p)}")
-        return result.status, p[term]
+            return result.status, {}
+        found = {row.term: Shown(row.p, (row.upper - row.lower) / 2) for row in result.fixed}
+        for term in terms:
+            if term not in found:
+                raise SpecError(f"the model has no term {term!r}; it has {', '.join(found)}")
+        return result.status, {term: found[term] for term in terms}
 
-    return p_value
+    return shown
+
+
+def joint_tests(spec: JointSpec) -> Tests:
+    """All tests of the joint model: its fixed effects by term, and the differences between the raters as
+    `x:level` and `x:growth` of each predictor x.  Data that the engine refuses count as `data_error`."""
+
+    def shown(columns: Columns) -> tuple[str, Mapping[str, Shown]]:
+        try:
+            result = fit_joint(columns, spec)
+        except DataError:
+            return "data_error", {}
+        found = {row.term: Shown(row.p, (row.upper - row.lower) / 2) for row in result.fixed}
+        for row in result.contrasts:
+            found[f"{row.predictor}:{row.effect}"] = Shown(row.p, (row.upper - row.lower) / 2)
+        return result.status, found
+
+    return shown
 
 
 def power(
     truth: Truth,
     design: StudyDesign,
-    test: Test,
+    tests: Tests,
+    effects: Sequence[str],
     *,
     n_studies: int,
     seed: int,
     alpha: float = 0.05,
     progress: Callable[[int], None] | None = None,
-) -> Power:
-    """Share of `n_studies` simulated studies in which `test` rejects at `alpha`.
+) -> dict[str, Power]:
+    """Of each effect the share of `n_studies` simulated studies in which its test rejects at `alpha`.
 
     With the effect set to zero in `truth` it is the test's size.  `progress` is called with the number of
     studies done after each; an exception from it ends the run.  Raises SpecError for impossible arguments.
@@ -118,13 +151,31 @@ def power(
     if not 0 < alpha < 1:
         raise SpecError(f"alpha must be between 0 and 1, not {alpha}")
     statuses: Counter[str] = Counter()
-    n_rejected = n_unfitted = 0
+    studies: list[Mapping[str, Shown]] = []
     for done, study_seed in enumerate(study_seeds(seed, n_studies), start=1):
-        status, p = test(simulate(truth, design, study_seed))
+        status, found = tests(simulate(truth, design, study_seed))
         statuses[status] += 1
-        n_unfitted += p is None
-        n_rejected += p is not None and p < alpha
+        studies.append(found)
         if progress is not None:
             progress(done)
-    rejected = None if n_unfitted == n_studies else Proportion.of(n_rejected, n_studies)
-    return Power(rejected, n_studies, n_unfitted, dict(statuses), alpha, seed)
+    return {
+        name: _counted([study[name] for study in studies if name in study], statuses, n_studies, alpha, seed)
+        for name in effects
+    }
+
+
+def _counted(
+    shown: Sequence[Shown], statuses: Mapping[str, int], n_studies: int, alpha: float, seed: int
+) -> Power:
+    n = len(shown)
+    widths = np.array([row.half_width for row in shown])
+    return Power(
+        rejected=Proportion.of(sum(row.p < alpha for row in shown), n_studies) if n else None,
+        half_width=float(widths.mean()) if n else None,
+        half_width_se=float(widths.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
+        n_studies=n_studies,
+        n_unfitted=n_studies - n,
+        statuses=dict(statuses),
+        alpha=alpha,
+        seed=seed,
+    )

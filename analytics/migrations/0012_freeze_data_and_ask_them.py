@@ -499,7 +499,7 @@ class Migration(migrations.Migration):
             model_name="analysis",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("result", None), ("status", "")),
+                    models.Q(("result__isnull", True), ("status", "")),
                     models.Q(("result__isnull", False), ("status", "answered")),
                     ("status", "refused"),
                     _connector="OR",

@@ -59,7 +59,7 @@ class Analysis(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["study", "number"], name="analysis_number_once"),
             models.CheckConstraint(
-                condition=Q(status="", result=None)
+                condition=Q(status="", result__isnull=True)
                 | Q(status="answered", result__isnull=False)
                 | Q(status="refused"),
                 name="analysis_has_its_result",

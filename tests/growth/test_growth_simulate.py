@@ -12,8 +12,16 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from analytics.growth import DataError, FitResult, GrowthSpec, LongData, SpecError, fit
-from analytics.growth.power import Power, Proportion, fixed_effect_test, power, study_seeds
+from analytics.growth import DataError, FitResult, GrowthSpec, JointSpec, LongData, SpecError, fit, fit_joint
+from analytics.growth.power import (
+    Power,
+    Proportion,
+    Shown,
+    fixed_effect_tests,
+    joint_tests,
+    power,
+    study_seeds,
+)
 from analytics.growth.simulate import (
     Columns,
     Dropout,
@@ -297,8 +305,10 @@ def test_a_seed_gives_one_cohort_and_another_seed_another():
         lambda: StudyDesign(2, 3, origin=np.nan),
         lambda: simulate(ONE, StudyDesign(2, 3, dropout=Dropout(0.1, -1, 5, rater="T")), 1),
         lambda: rows_of(simulate(ONE, StudyDesign(2, 3), 1), "T"),
-        lambda: power(ONE, StudyDesign(2, 3), lambda columns: ("ok", 0.5), n_studies=0, seed=1),
-        lambda: power(ONE, StudyDesign(2, 3), lambda columns: ("ok", 0.5), n_studies=1, seed=1, alpha=1),
+        lambda: power(ONE, StudyDesign(2, 3), lambda columns: ("ok", {}), ["x"], n_studies=0, seed=1),
+        lambda: power(
+            ONE, StudyDesign(2, 3), lambda columns: ("ok", {}), ["x"], n_studies=1, seed=1, alpha=1
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(wrong):
@@ -405,7 +415,7 @@ def test_power_is_that_of_the_exact_t_test():
     )
     design = StudyDesign(K, n, sessions=(3, 13))
     spec = GrowthSpec.from_formula("y ~ x", ["1 | therapist", "1 | therapist:patient"], df="kenward-roger")
-    counted = power(truth, design, fixed_effect_test(spec, "x", "P"), n_studies=150, seed=21)
+    counted = power(truth, design, fixed_effect_tests(spec, ["x"], "P"), ["x"], n_studies=150, seed=21)["x"]
 
     variance = 0.25 + 0.16 / n + 0.36 / (2 * n)
     sxx = stats.chi2(K - 1).rvs(4000, random_state=1)
@@ -423,18 +433,36 @@ def test_the_test_of_an_effect_is_that_of_the_named_rater_alone():
     columns = simulate(BOTH, StudyDesign(20, 4), 25)
     of_therapist = fit(LongData.from_columns(rows_of(columns, "T"), spec), spec)
 
-    status, p = fixed_effect_test(spec, "x", "T")(columns)
-    assert (status, p) == (of_therapist.status, of_therapist.fixed[2].p)
+    status, shown = fixed_effect_tests(spec, ["x", "time:x"], "T")(columns)
+    level, growth = of_therapist.fixed[2], of_therapist.fixed[3]
+    assert status == of_therapist.status
+    assert shown == {row.term: Shown(row.p, (row.upper - row.lower) / 2) for row in (level, growth)}
+
+
+def test_the_joint_model_tests_each_rater_and_their_difference():
+    spec = JointSpec("y", "rater", "session", "time", ("x",))
+    columns = simulate(BOTH, StudyDesign(20, 4), 25)
+    result = fit_joint(columns, spec)
+
+    status, shown = joint_tests(spec)(columns)
+    assert status == result.status
+    assert shown["P:x"].p == next(row.p for row in result.fixed if row.term == "P:x")
+    assert shown["x:growth"] == Shown(
+        result.contrasts[1].p, (result.contrasts[1].upper - result.contrasts[1].lower) / 2
+    )
 
 
 def test_studies_without_a_fit_are_counted_apart_and_reject_nothing():
-    outcomes = iter([("ok", 0.01), ("not_converged", None), ("singular", 0.2), ("ok", 0.05)])
-    counted = power(ONE, StudyDesign(2, 1), lambda columns: next(outcomes), n_studies=4, seed=22)
+    shown = [{"x": Shown(0.01, 0.3)}, {}, {"x": Shown(0.2, 0.5)}, {"x": Shown(0.05, 0.4)}]
+    outcomes = iter(zip(("ok", "not_converged", "singular", "ok"), shown, strict=True))
+    counted = power(ONE, StudyDesign(2, 1), lambda columns: next(outcomes), ["x"], n_studies=4, seed=22)["x"]
 
     assert counted.statuses == {"ok": 2, "not_converged": 1, "singular": 1}
     assert (counted.n_studies, counted.n_unfitted) == (4, 1)
     assert counted.rejected == Proportion.of(1, 4)
     assert counted.rejected.se == pytest.approx(np.sqrt(0.25 * 0.75 / 4))
+    assert counted.half_width == pytest.approx(0.4)
+    assert counted.half_width_se == pytest.approx(0.1 / np.sqrt(3))
     plain = json.loads(json.dumps(counted.to_dict(), allow_nan=False))
     assert plain["rejected"]["count"] == 1 and plain["seed"] == 22
 
@@ -442,16 +470,17 @@ def test_studies_without_a_fit_are_counted_apart_and_reject_nothing():
 def test_no_power_is_stated_where_no_study_could_be_fitted():
     """Two therapists cannot tell two predictors from the intercept, one therapist is no level."""
     spec = replace(GROWTH, fixed="time + x + w")
-    collinear = power(BOTH, StudyDesign(2, 9), fixed_effect_test(spec, "x", "T"), n_studies=2, seed=23)
-    alone = power(BOTH, StudyDesign(1, 9), fixed_effect_test(GROWTH, "time", "T"), n_studies=2, seed=23)
+    of_x, of_time = fixed_effect_tests(spec, ["x"], "T"), fixed_effect_tests(GROWTH, ["time"], "T")
+    collinear = power(BOTH, StudyDesign(2, 9), of_x, ["x"], n_studies=2, seed=23)
+    alone = power(BOTH, StudyDesign(1, 9), of_time, ["time"], n_studies=2, seed=23)
 
-    assert collinear == Power(None, 2, 2, {"data_error": 2}, 0.05, 23)
-    assert alone == Power(None, 2, 2, {"insufficient_data": 2}, 0.05, 23)
+    assert collinear == {"x": Power(None, None, None, 2, 2, {"data_error": 2}, 0.05, 23)}
+    assert alone == {"time": Power(None, None, None, 2, 2, {"insufficient_data": 2}, 0.05, 23)}
 
 
 def test_a_term_that_the_model_does_not_have_is_refused_by_name():
     with pytest.raises(SpecError, match="Intercept, time"):
-        power(ONE, StudyDesign(20, 4), fixed_effect_test(GROWTH, "x", "P"), n_studies=1, seed=24)
+        power(ONE, StudyDesign(20, 4), fixed_effect_tests(GROWTH, ["x"], "P"), ["x"], n_studies=1, seed=24)
 
 
 def test_power_reports_progress_which_may_end_the_run():
@@ -460,14 +489,15 @@ def test_power_reports_progress_which_may_end_the_run():
             raise KeyboardInterrupt
 
     seen: list[int] = []
-    power(ONE, StudyDesign(2, 1), lambda columns: ("ok", 0.5), n_studies=3, seed=1, progress=seen.append)
+    power(ONE, StudyDesign(2, 1), lambda columns: ("ok", {}), [], n_studies=3, seed=1, progress=seen.append)
     assert seen == [1, 2, 3]
     tried: list[Columns] = []
     with pytest.raises(KeyboardInterrupt):
         power(
             ONE,
             StudyDesign(2, 1),
-            lambda columns: (tried.append(columns) or "ok", 0.5),
+            lambda columns: (tried.append(columns) or "ok", {}),
+            [],
             n_studies=9,
             seed=1,
             progress=stop_at_two,

@@ -135,6 +135,8 @@ PAGES = (
     View("supervisee-practice", "supervisor", by_link("/supervision/practices/", "/supervision/practices/0")),
     View("studies", "researcher", "/studies/"),
     View("codebook", "researcher", by_link("/studies/", "codebook")),
+    View("plans", "researcher", by_link("/studies/", "codebook", "plans")),
+    View("plan-new", "researcher", by_link("/studies/", "codebook", "plans", "plans/new")),
     View("admin-home", "clinic_admin", "/clinic/"),
     View("clinic", "clinic_admin", "/clinic/contact/"),
     View("completion", "clinic_admin", "/clinic/completion/"),
@@ -479,11 +481,30 @@ def tablet(page: Page, site: Site) -> Iterator[str]:
     yield "tablet-done"
 
 
+def plan_study(page: Page, site: Site) -> Iterator[str]:
+    """A plan with something to mend, then one that is simulated."""
+    page.goto(by_link("/studies/", "codebook", "plans", "plans/new")(page, site))
+    page.locator("[name=title]").fill("A second study")
+    page.locator("[name=n_studies]").fill("1")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .error")
+    yield "plan-refused"
+    page.locator("[name=n_therapists]").fill("12, 24")
+    page.locator("[name=n_studies]").fill("50")
+    page.locator("[name=effects][value='difference.level']").uncheck()
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("#job [role=status]")
+    yield "plan-waits"
+    page.wait_for_selector("#result figure", timeout=120_000)
+    yield "plan"
+
+
 # Pages that are reached by filling something in.
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
     "": (patient_form, end_of_part),
     "therapist": (after_a_session, hand_over),
     "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
+    "researcher": (plan_study,),
 }
 
 

@@ -37,4 +37,6 @@
   drawAll(document);
   // Another rater, scale or coding of time was chosen.
   document.body.addEventListener("htmx:afterSwap", () => drawAll(document));
+  // A job's result came in beside its panel.
+  document.body.addEventListener("htmx:oobAfterSwap", () => drawAll(document));
 })();
