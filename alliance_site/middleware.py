@@ -15,6 +15,8 @@ from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONG
 
 from surveys.access import this_tablet
 from surveys.browsers import browser_secret, tablet_secret
+from surveys.uploads import MAX_UPLOAD, is_upload_leave
+from surveys.uploads import NAME as LEAVE
 
 log = logging.getLogger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -122,6 +124,10 @@ class TabletMode:
         return None if is_open else redirect("tablet")
 
 
+def _may_upload(request: HttpRequest) -> bool:
+    return request.content_type == "multipart/form-data" and is_upload_leave(request.GET.get(LEAVE, ""))
+
+
 class InputGate:
     """Refuses a request body that is too large, packed, cut off or of a kind no page sends, and NUL
     characters in an address, before anything reads them."""
@@ -149,6 +155,9 @@ class InputGate:
             return 400, _("The length of what was sent is not a number.")
         if length == 0:
             return None
+        if _may_upload(request):
+            # Left to the page, which reads it into a file on disk.
+            return None if length <= MAX_UPLOAD else (413, _("The file is too large. Split it into parts."))
         if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             if request.path.startswith("/instruments/"):
                 return 415, _("A file of this size is no instrument file. Choose another one.")

@@ -4,14 +4,14 @@ from celery import shared_task
 
 from analytics.services.dip_tally import study_dips_count
 from analytics.services.freeze import JOB as FREEZE
-from analytics.services.freeze import snapshot_freeze
+from analytics.services.freeze import snapshot_freeze, snapshots_of
 from analytics.services.panels import study_panels_make
 from analytics.services.plans import JOB as PLAN
 from analytics.services.plans import plan_simulate
 from analytics.services.practice_bands import clinic_bases_make
 from analytics.services.refit import study_refit
 from analytics.services.sums import study_sums_check, sums_checks_request
-from surveys import jobs
+from surveys import hindrances, jobs
 
 jobs.register("refit", study_refit)
 jobs.register("check_sums", study_sums_check)
@@ -20,6 +20,7 @@ jobs.register("practice_bands", clinic_bases_make)
 jobs.register("make_panels", study_panels_make)
 jobs.register_long(FREEZE, snapshot_freeze)
 jobs.register_long(PLAN, plan_simulate)
+hindrances.register(snapshots_of)
 
 
 @shared_task(name="analytics.tasks.request_sums_checks", soft_time_limit=50, time_limit=55)

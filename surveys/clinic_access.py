@@ -15,6 +15,7 @@ from surveys.access import Actor, administered_clinics, clinic_therapies, reveal
 from surveys.models import (
     AuditEvent,
     Clinic,
+    ImportBatch,
     Instrument,
     Patient,
     Rater,
@@ -70,6 +71,12 @@ def get_administered_study_or_404(user: Actor, study_id: uuid.UUID) -> Study:
     return get_object_or_404(administered_studies(user).select_related("clinic"), pk=study_id)
 
 
+def get_import_or_404(user: Actor, batch_id: uuid.UUID) -> ImportBatch:
+    """A file of old ratings that was brought into a clinic of the user's."""
+    rows = ImportBatch.objects.filter(clinic__in=administered_clinics(user))
+    return get_object_or_404(rows.select_related("clinic", "study__clinic"), pk=batch_id)
+
+
 def clinic_patients(user: Actor) -> QuerySet[Patient]:
     """Patients of the clinics that the user administers; those of test runs are nobody."""
     in_tests = Therapy.objects.filter(patient=OuterRef("pk"), study__test_of__isnull=False)
@@ -118,8 +125,8 @@ _ENDED = "response__assignment__session__therapy__ended_on"
 
 def summed_scores(study: Study, rater: str, at: datetime) -> QuerySet[Score]:
     """Scores that sums over a clinic or a team are made of by a job, as they could be counted at a time: of
-    patients those that the therapist of each may see, of therapists all their own. Nothing of a test run, and
-    nothing of a therapy that is left out."""
+    patients those that the therapist of each may see, of therapists all their own. Nothing of a test run,
+    nothing of a therapy that is left out, and nothing that a file brought: these sums are about care now."""
     if study.test_of_id is not None:
         return Score.objects.none()
     if rater == Rater.PATIENT:
@@ -130,6 +137,7 @@ def summed_scores(study: Study, rater: str, at: datetime) -> QuerySet[Score]:
     return Score.objects.filter(
         response__assignment__study=study,
         response__assignment__rater=Rater.THERAPIST,
+        response__assignment__batch=None,
         response__assignment__session__therapy__excluded_at=None,
         response__assignment__session__isnull=False,
         response__submitted_at__lte=at,

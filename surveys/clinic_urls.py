@@ -2,9 +2,21 @@
 
 from django.urls import path
 
-from surveys.views import clinics, consent, messages, people, plan, setup, staff, testruns, withdrawals
+from surveys.views import (
+    clinics,
+    consent,
+    imports,
+    messages,
+    people,
+    plan,
+    setup,
+    staff,
+    testruns,
+    withdrawals,
+)
 
 _study = "studies/<uuid:study_id>"
+_import = "imports/<uuid:batch_id>"
 
 urlpatterns = [
     path("", staff.home, name="admin-home"),
@@ -40,6 +52,17 @@ urlpatterns = [
     path(f"{_study}/draft/drop/", setup.draft_drop, name="setup-draft-drop"),
     path(f"{_study}/draft/activate/", setup.activate, name="setup-activate"),
     path(f"{_study}/draft/<slug:slug>/", setup.step, name="setup-step"),
+    path(f"{_study}/import/", imports.upload, name="import-new"),
+    path("imports/", imports.imports, name="imports"),
+    path(f"{_import}/", imports.show, name="import"),
+    path(f"{_import}/columns/", imports.columns, name="import-columns"),
+    path(f"{_import}/check/", imports.check, name="import-check"),
+    path(f"{_import}/store/", imports.store, name="import-store"),
+    path(f"{_import}/rejected/", imports.rejected_file, name="import-rejected"),
+    path(f"{_import}/find/", imports.find, name="import-find"),
+    path(f"{_import}/drop/", imports.drop, name="import-drop"),
+    path(f"{_import}/undo/", imports.undo, name="import-undo"),
+    path(f"{_import}/cancel/", imports.cancel, name="import-cancel"),
     path(f"{_study}/test/", testruns.begin, name="setup-test-new"),
     path("tests/<uuid:test_id>/", testruns.show, name="setup-test"),
     path("tests/<uuid:test_id>/link/", testruns.link, name="setup-test-link"),

@@ -116,7 +116,8 @@ def _fate(now: datetime) -> Case:
 
 
 def _forms(study: Study, since: datetime | None) -> QuerySet[Assignment]:
-    rows = Assignment.objects.filter(study=study, session__therapy__excluded_at=None)
+    # Nobody was asked here for what a file brought.
+    rows = Assignment.objects.filter(study=study, batch=None, session__therapy__excluded_at=None)
     return rows if since is None else rows.filter(opens_at__gte=since)
 
 
@@ -180,7 +181,7 @@ def form_delay(study: Study, rater: str, since: datetime | None) -> Delay | None
 
 def session_counts(study: Study, since: datetime | None) -> dict[str, int]:
     """Lines of the session logs by status, without those that were entered by mistake."""
-    rows = Session.objects.filter(therapy__study=study, therapy__excluded_at=None)
+    rows = Session.objects.filter(therapy__study=study, batch=None, therapy__excluded_at=None)
     rows = rows.exclude(reason=Session.Reason.MISTAKE)
     if since is not None:
         rows = rows.filter(held_at__gte=since)

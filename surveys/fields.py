@@ -13,6 +13,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
+_NO_KEY = "An encrypted column was written with a key that FIELD_KEYS does not hold. Add the old key to it."
+
 
 @cache
 def _cipher(keys: tuple[str, ...]) -> MultiFernet:
@@ -30,9 +32,19 @@ def decrypt(text: str) -> str:
     try:
         return _cipher(tuple(settings.FIELD_KEYS)).decrypt(text.encode()).decode()
     except InvalidToken as error:
-        raise ImproperlyConfigured(
-            "An encrypted column was written with a key that FIELD_KEYS does not hold. Add the old key to it."
-        ) from error
+        raise ImproperlyConfigured(_NO_KEY) from error
+
+
+def encrypt_bytes(content: bytes) -> bytes:
+    return _cipher(tuple(settings.FIELD_KEYS)).encrypt(content)
+
+
+def decrypt_bytes(content: bytes) -> bytes:
+    """Raises ImproperlyConfigured where no key of the site fits."""
+    try:
+        return _cipher(tuple(settings.FIELD_KEYS)).decrypt(content)
+    except InvalidToken as error:
+        raise ImproperlyConfigured(_NO_KEY) from error
 
 
 class EncryptedText(models.TextField):

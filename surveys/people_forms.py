@@ -92,11 +92,15 @@ class TherapyForm(forms.Form):
             del self.fields["arm"]
 
 
+# Of these a therapy ends by another deed.
+NOT_CHOSEN = (Therapy.EndReason.TRANSFER, Therapy.EndReason.IMPORTED)
+
+
 class TherapyEndForm(forms.Form):
     ended_on = DayField(label=gettext_lazy("Last day of the therapy"))
     reason = forms.ChoiceField(
         label=gettext_lazy("How it ended"),
-        choices=[choice for choice in Therapy.EndReason.choices if choice[0] != Therapy.EndReason.TRANSFER],
+        choices=[choice for choice in Therapy.EndReason.choices if choice[0] not in NOT_CHOSEN],
         widget=forms.RadioSelect,
         error_messages=CHOOSE,
     )

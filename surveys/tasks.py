@@ -6,6 +6,7 @@ from celery import shared_task
 
 from surveys import jobs
 from surveys.services.assignments import therapy_sync, trait_forms_assign
+from surveys.services.imports import CHECK, STORE, UNDO, batch_check, batch_store, batch_undo
 from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message_send
 
 
@@ -18,6 +19,9 @@ def _sync(scope: str) -> jobs.Write:
 
 jobs.register("forms", _sync)
 jobs.register(JOB, message_send, retry_after=RETRY_AFTER, give_up=message_give_up)
+jobs.register_long(CHECK, batch_check)
+jobs.register_long(STORE, batch_store)
+jobs.register_long(UNDO, batch_undo)
 
 
 @shared_task(name="surveys.tasks.run_due_jobs", soft_time_limit=50, time_limit=55)

@@ -77,6 +77,8 @@ PURE = {
     "surveys.planning": ("surveys.packs",),
     "surveys.tokens": (),
     "surveys.ids": (),
+    "surveys.hindrances": ("surveys.sentences",),
+    "surveys.imports": ("surveys.packs", "surveys.scoring", "surveys.sentences"),
     "surveys.demo.cohort": (
         "surveys.demo.parameters",
         "surveys.packs",
@@ -102,6 +104,8 @@ BRIDGE = (
     "surveys.models",
     "surveys.jobs",
     "surveys.progress",
+    "surveys.hindrances",
+    "surveys.sentences",
     "surveys.audit",
     "surveys.ids",
 )

@@ -74,6 +74,8 @@ def url_of(name: str, cast: Cast) -> str:
         "response_id": {"response_id": uuid4()},
         # Nothing of these ids: 404 for the researcher, as for everybody else.
         "plan_id": {"plan_id": uuid4()},
+        # No import of this id.
+        "batch_id": {"batch_id": uuid4()},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
     route = next(route for route in ROUTES if route.name == name)
@@ -172,6 +174,8 @@ OWN_PAGES = {
         "setup-study-new",
         "setup-study",
         "study-dips",
+        "imports",
+        "import-new",
     ],
 }
 

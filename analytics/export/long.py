@@ -59,8 +59,11 @@ def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, ob
         "instrument_version": response.instrument.version,
         "language": response.instrument.language,
         "consent_version": "" if consent is None else consent,
-        "submitted_on": timezone.localdate(response.submitted_at).isoformat(),
-        "minutes": "" if response.channel == Channel.PAPER else _minutes(response),
+        # When a form from a file was filled, nobody knows here.
+        "submitted_on": ""
+        if response.channel == Channel.IMPORT
+        else timezone.localdate(response.submitted_at).isoformat(),
+        "minutes": "" if response.channel in (Channel.PAPER, Channel.IMPORT) else _minutes(response),
         "channel": response.channel,
         "device": response.device,
         "layout": response.layout,
@@ -73,7 +76,7 @@ def _row(study: Study, response: Response, form: InstrumentFile) -> dict[str, ob
             for score in response.scores.all()
             for field, value in (
                 (score.scale, "" if score.mean is None else score.mean),
-                (f"{score.scale}_answered", score.n_answered),
+                (f"{score.scale}_answered", "" if score.n_answered is None else score.n_answered),
             )
         },
     }

@@ -29,6 +29,7 @@ from analytics.services import frozen_sql
 from analytics.storage import sha256, store
 from surveys.progress import Progress
 from surveys.selectors import study_instruments
+from surveys.sentences import Sentence
 
 JOB = "freeze"
 SCHEMA = "schema.json"
@@ -169,6 +170,22 @@ def _to_parquet(root: Path, table: Table) -> int:
             target.write_batch(block)
     source.unlink()
     return n
+
+
+def snapshots_of(study_id: UUID, patients: Sequence[UUID]) -> list[Sentence]:
+    """What keeps the ratings of these patients from being taken out of the study again: data that were
+    frozen with them are there to be asked again, and a table that was published may rest on them."""
+    rows = Snapshot.objects.filter(study=study_id, erased_at=None, patients__overlap=list(patients))
+    numbers = [str(number) for number in rows.order_by("number").values_list("number", flat=True)]
+    if not numbers:
+        return []
+    return [
+        Sentence(
+            "Frozen data of the study hold its ratings (snapshot %(numbers)s), and what was published may "
+            "rest on them.",
+            numbers=", ".join(numbers),
+        )
+    ]
 
 
 def frozen_names(schema: Sequence[Table]) -> list[str]:

@@ -42,20 +42,26 @@ NAMES = """
 """
 IS_PATIENTS = "form.rater = 'patient'"
 
+# What a file did not say stands in the database as a day that is none (`surveys.models.people`).
+STARTED_ON = "nullif(therapy.started_on, DATE '1900-01-01')"
+
 COLUMNS = {
     "therapist": "therapist_name.name",
     "patient": "patient_name.name",
     "therapy": "therapy_name.name",
     "session": "session.number",
     "occasion": "form.occasion",
-    "week": "greatest(0, {day_of_session} - therapy.started_on) / 7",
+    # The greatest of nothing and 0 would be 0.
+    "week": "CASE WHEN {day_of_session} >= {started_on} THEN ({day_of_session} - {started_on}) / 7"
+    " WHEN {day_of_session} < {started_on} THEN 0 END",
     "rater": "form.rater",
     "instrument": "instrument.code",
     "instrument_version": "instrument.version",
     "language": "instrument.language",
     "study_version": "version.number",
     "visibility": "version.visibility",
-    "submitted_on": "(response.submitted_at AT TIME ZONE {zone})::date",
+    "submitted_on": "CASE WHEN response.channel <> 'import'"
+    " THEN (response.submitted_at AT TIME ZONE {zone})::date END",
     "minutes": "CASE WHEN response.channel NOT IN ('paper', 'import')"
     " THEN round(extract(epoch FROM response.submitted_at - response.started_at) / 60, 1) END",
     "channel": "response.channel",
@@ -84,8 +90,8 @@ COLUMNS = {
     "is_ended": "(therapy.ended_on IS NOT NULL)::int",
     "end_reason": "nullif(therapy.end_reason, '')",
     "transferred_from": "previous_name.name",
-    "started_on": "therapy.started_on",
-    "ended_on": "therapy.ended_on",
+    "started_on": "{started_on}",
+    "ended_on": "nullif(therapy.ended_on, DATE '1900-01-01')",
     "n_therapies": "(SELECT count(*) FROM chosen own WHERE own.therapist_id = therapist.id)",
     "n_patients": "(SELECT count(DISTINCT own.patient_id) FROM chosen own"
     " WHERE own.therapist_id = therapist.id)",
@@ -152,11 +158,11 @@ def query(table: Table, zone: str) -> str:
     """The query of a table; parameters `study`, `at` (the moment) and `outcome` (ids of alliance forms)."""
     # The one value in the text: a setting of the site, quoted as Postgres quotes.
     quoted = "'" + zone.replace("'", "''") + "'"
-    day = f"(session.held_at AT TIME ZONE {quoted})::date"
+    day = f"CASE WHEN session.timing <> 'order' THEN (session.held_at AT TIME ZONE {quoted})::date END"
     scales = [column.name for column in table.columns if _is_scale(column, table)]
+    places = {"zone": quoted, "day_of_session": day, "started_on": STARTED_ON}
     shown = ", ".join(
-        f"{_expression(column, scales).format(zone=quoted, day_of_session=day)} AS {column.name}"
-        for column in table.columns
+        f"{_expression(column, scales).format(**places)} AS {column.name}" for column in table.columns
     )
     return f"SELECT {shown} {SOURCES[table.name].format(scores=_scores(scales))}"
 
@@ -169,7 +175,7 @@ def condition(selection: Selection) -> tuple[str, dict[str, Any]]:
         parts.append("started_on >= %(from)s")
         values["from"] = selection.started_from
     if selection.started_until:
-        parts.append("started_on <= %(until)s")
+        parts.append("started_on <= %(until)s AND started_on <> DATE '1900-01-01'")
         values["until"] = selection.started_until
     if selection.arms:
         parts.append("arm = ANY(%(arms)s)")

@@ -3,6 +3,13 @@
 from surveys.models.audit import AuditEvent
 from surveys.models.clinic import Clinic, Membership, Role, User
 from surveys.models.consent import Consent, Withdrawal
+from surveys.models.imports import (
+    ImportBatch,
+    ImportChunk,
+    ImportedPerson,
+    ImportMapping,
+    ImportRejection,
+)
 from surveys.models.instruments import OUTCOME_SCALE, Instrument, Licence, Rater
 from surveys.models.jobs import Heartbeat, Job
 from surveys.models.messages import Message
@@ -30,6 +37,11 @@ __all__ = [
     "DraftAnswer",
     "FormLink",
     "Heartbeat",
+    "ImportBatch",
+    "ImportChunk",
+    "ImportMapping",
+    "ImportRejection",
+    "ImportedPerson",
     "Instrument",
     "Job",
     "Licence",

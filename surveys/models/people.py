@@ -1,5 +1,7 @@
 """Who treats, who is treated, and the treatment episode that joins them."""
 
+from datetime import date
+
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -8,6 +10,9 @@ from surveys.fields import EncryptedText
 from surveys.ids import new_code, uuid7
 from surveys.models.clinic import Clinic, User
 from surveys.models.schedule import Study
+
+# Where a file does not say when a therapy began or ended: no day that could be taken for one.
+UNKNOWN_DAY = date(1900, 1, 1)
 
 
 class Therapist(models.Model):
@@ -86,6 +91,7 @@ class Therapy(models.Model):
         COMPLETED = "completed", _("Completed")
         DROPOUT = "dropout", _("Ended early by the patient")
         TRANSFER = "transfer", _("Transferred to another therapist")
+        IMPORTED = "imported", _("Taken over from a file; how it ended is not known")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     code = models.CharField(max_length=12, default=new_code, unique=True)
@@ -112,6 +118,9 @@ class Therapy(models.Model):
     excluded_at = models.DateTimeField(
         null=True, blank=True, help_text="Since when its answers are in no dataset and no model"
     )
+    batch = models.ForeignKey(
+        "surveys.ImportBatch", on_delete=models.PROTECT, null=True, blank=True, related_name="therapies"
+    )
 
     class Meta:
         verbose_name_plural = "therapies"
@@ -130,3 +139,11 @@ class Therapy(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+    @property
+    def known_start(self) -> date | None:
+        return None if self.started_on == UNKNOWN_DAY else self.started_on
+
+    @property
+    def known_end(self) -> date | None:
+        return None if self.ended_on == UNKNOWN_DAY else self.ended_on

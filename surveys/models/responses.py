@@ -23,6 +23,7 @@ class Channel(models.TextChoices):
     TABLET = "tablet", _("Tablet of the clinic")
     STAFF = "staff", _("After signing in")
     PAPER = "paper", _("Paper, entered by staff")
+    IMPORT = "import", _("Taken over from a file")
 
 
 class Opening(models.Model):
@@ -122,12 +123,18 @@ class Response(models.Model):
 
 
 class Score(models.Model):
-    """One scale of one response. `mean` is the item mean, null where too few items were answered."""
+    """One scale of one response. `mean` is the item mean, null where too few items were answered, or where
+    a file that gave scores without answers did not give it."""
+
+    # The scoring version of a score that was not made here.
+    GIVEN = "given"
 
     response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="scores")
     scale = models.CharField(max_length=40)
     mean = models.FloatField(null=True)
-    n_answered = models.PositiveSmallIntegerField()
+    n_answered = models.PositiveSmallIntegerField(
+        null=True, help_text="Null where a file gave the score without the answers"
+    )
     n_items = models.PositiveSmallIntegerField()
     scoring_version = models.CharField(max_length=20)
 
@@ -139,6 +146,10 @@ class Score(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(mean=None) | Q(n_answered__gte=1), name="score_needs_an_answer"
+            ),
+            models.CheckConstraint(
+                condition=Q(n_answered__isnull=False) | Q(scoring_version="given"),
+                name="score_counts_its_answers",
             ),
         ]
 

@@ -213,6 +213,11 @@ class Session(models.Model):
         MISTAKE = "mistake", _("Entered by mistake")
         OTHER = "other", _("Another reason")
 
+    class Timing(models.TextChoices):
+        EXACT = "exact", _("Day and time are known")
+        DAY = "day", _("The day is known")
+        ORDER = "order", _("Only its place in the order is known")
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     therapy = models.ForeignKey("surveys.Therapy", on_delete=models.PROTECT, related_name="sessions")
     held_at = models.DateTimeField()
@@ -221,6 +226,21 @@ class Session(models.Model):
         max_length=12, choices=Reason, blank=True, help_text="Why a session was not held, where it is known"
     )
     number = models.PositiveSmallIntegerField(null=True, editable=False)
+    timing = models.CharField(
+        max_length=5,
+        choices=Timing,
+        default=Timing.EXACT,
+        db_default=Timing.EXACT,
+        help_text="What of `held_at` is known: of a session from a file perhaps its place alone",
+    )
+    batch = models.ForeignKey(
+        "surveys.ImportBatch",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="sessions",
+    )
     closed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     closed_at = models.DateTimeField(auto_now_add=True)
 
@@ -242,7 +262,11 @@ class Session(models.Model):
                 condition=Q(reason="") | Q(status__in=["cancelled", "no_show"]),
                 name="session_reason_only_when_not_held",
             ),
+            models.CheckConstraint(
+                condition=Q(timing__in=["exact", "day", "order"]), name="session_timing_is_known"
+            ),
         ]
+        indexes = [models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="session_by_import")]
 
     def __str__(self) -> str:
         return f"{self.therapy_id} session {self.number or self.status}"
@@ -283,6 +307,15 @@ class Assignment(models.Model):
     opens_at = models.DateTimeField()
     closes_at = models.DateTimeField()
     state = models.CharField(max_length=12, choices=State, default=State.DUE)
+    batch = models.ForeignKey(
+        "surveys.ImportBatch",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="assignments",
+        help_text="The file that brought it; nobody was asked for it here",
+    )
 
     class Meta:
         constraints = [
@@ -308,6 +341,7 @@ class Assignment(models.Model):
         indexes = [
             models.Index(fields=["study", "rater", "state"], name="assignment_by_study"),
             models.Index(fields=["study", "opens_at"], name="assignment_by_opening"),
+            models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="assignment_by_import"),
         ]
 
     def __str__(self) -> str:

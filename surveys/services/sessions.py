@@ -115,8 +115,10 @@ def session_correct(
     if held_at > row.held_at:
         _refuse_if_rated_before(row, held_at)
     row.held_at, row.status, row.reason = held_at, status, reason
+    # Whoever corrects a session from a file knows when it was.
+    row.timing = Session.Timing.EXACT
     moved = _renumber([one for one in logged if one is not row], [row])
-    row.save(update_fields=["held_at", "status", "reason", "number"])
+    row.save(update_fields=["held_at", "status", "reason", "number", "timing"])
     forms = forms_sync(therapy, logged, there)
     event = audit.record(
         "session.correct",
