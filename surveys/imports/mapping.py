@@ -56,7 +56,8 @@ class Mapping:
     @property
     def fixed_rater(self) -> str:
         """Whose forms the whole file holds, where one of the two was chosen in place of a column."""
-        return self.rater.removeprefix("=") if self.rater.startswith("=") else ""
+        rater = self.rater.removeprefix("=")
+        return rater if self.rater == f"={rater}" and rater in RATERS else ""
 
 
 class MappingRefused(ValueError):

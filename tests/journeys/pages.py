@@ -89,6 +89,48 @@ def study_page(code: str, path: str = "") -> Callable[[Page, Site], str]:
     return find
 
 
+def import_page(path: str = "") -> Callable[[Page, Site], str]:
+    """A page of a small file of old ratings, checked and not stored: some forms accepted, some rejected."""
+
+    def find(page: Page, site: Site) -> str:
+        found = site.sql(
+            "SELECT id FROM surveys_importbatch WHERE state = 'open' ORDER BY uploaded_at LIMIT 1"
+        )
+        if not found:
+            bring_in(page, site, OLD_RATINGS)
+            page.get_by_role("button", name="Save and show the first forms").click()
+            page.get_by_role("button", name="Check the whole file").click()
+            page.get_by_role("button", name=re.compile("^Store")).wait_for()
+            return f"{page.url}{path}"
+        return f"{site.base_url}/clinic/imports/{found[0][0]}/{path}"
+
+    return find
+
+
+def bring_in(page: Page, site: Site, content: bytes, name: str = "ratings-2015.csv") -> None:
+    """Uploads a file into the study of the demonstration; afterwards its columns are asked for."""
+    page.goto(study_page("DEMO", "import/")(page, site))
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    page.get_by_label("File with old ratings").set_input_files([file])
+    page.get_by_role("button", name="Upload the file").click()
+    page.wait_for_url("**/columns/")
+
+
+def _old_ratings() -> bytes:
+    names = [f"WAI_{who}_s{at}_{item}" for at in (3, 12, 20) for who in "PT" for item in range(1, 13)]
+    rows = [";".join(["patient", "therapist", *names])]
+    for patient in range(8):
+        answers = [str(1 + (patient * 3 + place) % 7) for place in range(len(names))]
+        last = len(names) if patient % 3 else len(names) // 3
+        cells = [*answers[:last], *[""] * (len(names) - last)]
+        cells[patient] = "9" if patient == 5 else cells[patient]
+        rows.append(";".join([f"P{patient:02d}", f"T{patient // 3}", *cells]))
+    return "\n".join(rows).encode()
+
+
+OLD_RATINGS = _old_ratings()
+
+
 def planned_form(code: str) -> Callable[[Page, Site], str]:
     """The plan of the one form that a study asks for."""
 
@@ -167,6 +209,10 @@ PAGES = (
     View("setup-texts", "clinic_admin", study_page("ROUTINE-2027", "draft/texts/")),
     View("setup-reminders", "clinic_admin", study_page("ROUTINE-2027", "draft/reminders/")),
     View("setup-check", "clinic_admin", study_page("ROUTINE-2027", "draft/check/")),
+    View("import-new", "clinic_admin", study_page("DEMO", "import/")),
+    View("import", "clinic_admin", import_page()),
+    View("import-columns", "clinic_admin", import_page("columns/")),
+    View("imports", "clinic_admin", "/clinic/imports/"),
     View("instruments", "clinic_admin", "/instruments/"),
     View("instrument", "clinic_admin", by_link("/instruments/", "/instruments/0")),
     View("instrument-upload", "clinic_admin", "/instruments/upload/"),

@@ -5,12 +5,15 @@ what happens to its sessions and therapies afterwards. Licences and privacy text
 import re
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import pyreadstat
 import pytest
+from pandas import DataFrame
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.journeys.conftest import Site
-from tests.journeys.pages import SIZES, study_page
+from tests.journeys.pages import ANSWERED, SIZES, bring_in, study_page
 from tests.journeys.test_main_job import console_errors, sign_in
 from tests.journeys.test_pages import faults
 
@@ -191,3 +194,91 @@ def test_two_taps_on_a_button_enter_one_patient(site: Site, browser: Browser) ->
     assert len(posts) == 1
     assert site.sql(count) == [(before + 1,)]
     page.context.close()
+
+
+def test_old_ratings_are_brought_in_checked_stored_and_taken_out_again(
+    site: Site, browser: Browser, tmp_path: Path
+) -> None:
+    page = admin_page(browser, site)
+    errors = console_errors(page)
+    before = site.sql("SELECT count(*) FROM surveys_response")
+
+    # An SPSS file: labels, value labels and declared missing codes are recognised.
+    bring_in(page, site, spss_file(tmp_path), "ratings.sav")
+    expect(page.get_by_label("Patient", exact=True)).to_have_value("nr")
+    expect(page.get_by_label("Who rated")).to_have_value("who")
+    expect(page.get_by_label("Words for patients")).to_have_value("1")
+    expect(page.get_by_label("Codes for no answer")).to_have_value(re.compile(r"\b8\b"))
+    page.get_by_label("Keep this under a name").fill("The old study")
+    page.get_by_role("button", name="Save and show the first forms").click()
+    expect(page.get_by_role("row", name=re.compile("P-17.*11 of 12"))).to_be_visible()
+    page.get_by_role("button", name="Drop the file").click()
+    expect(page.get_by_text("Dropped before it was stored")).to_be_visible()
+    bring_in(page, site, spss_file(tmp_path), "again.sav")
+    expect(page.get_by_label("Kept for files with these columns")).to_be_visible()
+    page.get_by_role("button", name="Save and show the first forms").click()
+    page.get_by_role("button", name="Drop the file").click()
+
+    # A CSV file: every rejected row with its reason, and the counts add up.
+    content = long_file()
+    bring_in(page, site, content)
+    page.get_by_role("button", name="Save and show the first forms").click()
+    page.get_by_role("button", name="Check the whole file").click()
+    expect(
+        page.get_by_text("6 rows with 6 forms: 3 accepted + 0 there already + 3 rejected.")
+    ).to_be_visible()
+    rejected = page.get_by_role("region", name="Rejected").get_by_role("row").all_inner_texts()
+    assert ["lies outside" in rejected[1], "aunt" in rejected[2], "no session number" in rejected[3]] == [
+        True
+    ] * 3
+    with page.expect_download() as file:
+        page.get_by_role("link", name="Download the rejected rows").click()
+    assert file.value.path().read_text("utf-8-sig").count("\n") == 4
+    assert site.sql("SELECT count(*) FROM surveys_response") == before
+    page.get_by_role("button", name="Store 3 forms").click()
+    expect(page.get_by_text("Say under which consent these ratings were collected.")).to_be_visible()
+    page.get_by_label("Under which consent").fill("Signed on paper in 2015.")
+    page.get_by_role("button", name="Store 3 forms").click()
+    expect(page.get_by_role("button", name="Take everything out again")).to_be_visible()
+    assert site.sql("SELECT count(*) FROM surveys_response") == [(before[0][0] + 3,)]
+    stored = page.url
+
+    # The same file again adds nothing.
+    bring_in(page, site, content.replace(b",5,", b",5.0,"), "saved-anew.csv")
+    page.get_by_role("button", name="Save and show the first forms").click()
+    page.get_by_role("button", name="Check the whole file").click()
+    expect(page.get_by_text("0 accepted + 3 there already + 3 rejected.")).to_be_visible()
+    page.get_by_role("button", name="Drop the file").click()
+
+    page.goto(stored)
+    page.get_by_role("button", name="Take everything out again").click()
+    expect(page.get_by_text("What was stored, and taken out again")).to_be_visible()
+    assert site.sql("SELECT count(*) FROM surveys_response") == before
+    assert [error for error in errors if not ANSWERED.search(error)] == []
+
+
+def long_file() -> bytes:
+    head = ["patient", "therapist", "session", "date", "rater", *(f"wai_{item}" for item in range(1, 13))]
+    rows = [
+        ["J7-1", "T1", 3, "2015-03-01", "P", *[5] * 12],
+        ["J7-1", "T1", 3, "2015-03-01", "T", *[4] * 12],
+        ["J7-1", "T1", 12, "2015-06-01", "P", *[6] * 12],
+        ["J7-1", "T1", 20, "2015-09-01", "P", 9, *[6] * 11],
+        ["J7-1", "T1", 20, "2015-09-01", "aunt", *[6] * 12],
+        ["J7-2", "T1", "", "2015-09-01", "P", *[6] * 12],
+    ]
+    return "\n".join(",".join(map(str, row)) for row in [head, *rows]).encode()
+
+
+def spss_file(folder: Path) -> bytes:
+    columns = {"nr": ["P-17"], "beh": ["A"], "sitz": [3.0], "who": [1.0]}
+    frame = DataFrame(columns | {f"wai{item}": [8.0 if item == 2 else 5.0] for item in range(1, 13)})
+    path = folder / "old.sav"
+    pyreadstat.write_sav(
+        frame,
+        path,
+        column_labels={"nr": "Patient", "beh": "Therapist", "sitz": "Session number", "who": "Rater"},
+        variable_value_labels={"who": {1: "Patient", 2: "Therapist"}},
+        missing_ranges={f"wai{item}": [8] for item in range(1, 13)},
+    )
+    return path.read_bytes()
