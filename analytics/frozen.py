@@ -100,14 +100,22 @@ _FORM = (
         "form",
         "date",
         "Day on which the form was received, clinic time; of a sheet the day written on it",
-        "YYYY-MM-DD",
+        "YYYY-MM-DD; empty: taken over from a file",
         tells="when",
     ),
-    Column("minutes", "form", "number", "From opening to sending", "minutes; empty: filled on paper"),
+    Column(
+        "minutes",
+        "form",
+        "number",
+        "From opening to sending",
+        "minutes; empty: filled on paper, or taken over from a file",
+    ),
     Column("channel", "form", "text", "How the form was filled", "link, tablet, paper, staff, import"),
     Column("device", "form", "text", "Kind of device", "phone, tablet, desktop, paper"),
     Column("layout", "form", "text", "How the items were laid out", "cards"),
-    Column("scoring_version", "form", "text", "Rule by which the scales were scored", "text"),
+    Column(
+        "scoring_version", "form", "text", "Rule by which the scales were scored", "text; given: by a file"
+    ),
     Column(
         "straight_lined",
         "form",
@@ -161,7 +169,14 @@ _SESSIONS = Table(
         Column("reason", "session", "text", "Why it was not held", "text; empty: held, or not known"),
         _SESSION,
         _WEEK,
-        Column("held_on", "session", "date", "Day, clinic time", "YYYY-MM-DD", tells="when"),
+        Column(
+            "held_on",
+            "session",
+            "date",
+            "Day, clinic time",
+            "YYYY-MM-DD; empty: a file did not tell it",
+            tells="when",
+        ),
     ),
 )
 _THERAPIES = Table(
@@ -180,7 +195,7 @@ _THERAPIES = Table(
             "therapy",
             "text",
             "How it ended",
-            "completed, dropout, transfer; empty: it goes on",
+            "completed, dropout, transfer, imported (from a file, not known); empty: it goes on",
         ),
         Column(
             "transferred_from",
@@ -190,8 +205,22 @@ _THERAPIES = Table(
             "pseudonym; empty: none",
             tells="who",
         ),
-        Column("started_on", "therapy", "date", "First day", "YYYY-MM-DD", tells="when"),
-        Column("ended_on", "therapy", "date", "Last day", "YYYY-MM-DD; empty: it goes on", tells="when"),
+        Column(
+            "started_on",
+            "therapy",
+            "date",
+            "First day",
+            "YYYY-MM-DD; empty: a file did not tell it",
+            tells="when",
+        ),
+        Column(
+            "ended_on",
+            "therapy",
+            "date",
+            "Last day",
+            "YYYY-MM-DD; empty: it goes on, or not told",
+            tells="when",
+        ),
     ),
 )
 _THERAPISTS = Table(
@@ -324,7 +353,7 @@ def _scale(code: str, forms: Sequence[InstrumentFile]) -> Iterable[Column]:
         "form",
         "number",
         f"{' / '.join(sorted(titles)) or code}: mean of the answered items, reversed items turned round",
-        f"{'; '.join(sorted(rules))}; empty: not part of this form, or too few items answered",
+        f"{'; '.join(sorted(rules))}; empty: not part of this form, too few items answered, or not in a file",
     )
     yield Column(
         f"{code}_answered",

@@ -21,6 +21,7 @@ from surveys.models import (
     Clinic,
     Consent,
     DraftAnswer,
+    ImportBatch,
     Instrument,
     Opening,
     PlanLine,
@@ -311,6 +312,11 @@ def study_counts(study: Study) -> Sequence[Mapping[str, object]]:
         )
         .order_by("instrument__code", "rater")
     )
+
+
+def stored_imports(study: Study) -> QuerySet[ImportBatch]:
+    """Files with old ratings whose forms are in a study's data."""
+    return study.imports.filter(state=ImportBatch.State.STORED).order_by("stored_at")
 
 
 def n_left_out(study: Study) -> int:

@@ -54,7 +54,7 @@ FIXED = (
         "submitted_on",
         "form",
         "Day on which the form was received, clinic time; of a sheet the day written on it",
-        "YYYY-MM-DD",
+        "YYYY-MM-DD; empty: taken over from a file",
     ),
     Column("minutes", "form", "From opening to sending", "minutes; empty: filled on paper"),
     Column(
@@ -62,7 +62,7 @@ FIXED = (
         "form",
         "How the form was filled",
         "link (patient), tablet (patient, on a tablet of the clinic), paper (patient, typed in by the"
-        " clinic's administration), staff (therapist, after signing in)",
+        " clinic's administration), staff (therapist, after signing in), import (taken over from a file)",
     ),
     Column(
         "device",
@@ -144,6 +144,6 @@ def _scale_columns(code: str, instruments: list[Instrument]) -> list[Column]:
             f"{code}_answered",
             "form",
             f"How many items of {code} were answered",
-            "whole number; empty: not part of this form",
+            "whole number; empty: not part of this form, or a file gave the score alone",
         ),
     ]

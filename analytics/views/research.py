@@ -8,7 +8,7 @@ from django.shortcuts import render
 from analytics.export.codebook import columns
 from analytics.export.composites import composite_columns
 from surveys.access import get_study_or_404, visible_studies
-from surveys.selectors import n_left_out, study_counts, study_instruments, with_counts
+from surveys.selectors import n_left_out, stored_imports, study_counts, study_instruments, with_counts
 
 
 def studies(request: HttpRequest) -> HttpResponse:
@@ -25,5 +25,6 @@ def codebook(request: HttpRequest, study_id: UUID) -> HttpResponse:
         "counts": study_counts(study),
         "n_left_out": n_left_out(study),
         "instruments": study_instruments(study),
+        "imports": stored_imports(study),
     }
     return render(request, "analytics/codebook.html", context)

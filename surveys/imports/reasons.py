@@ -64,9 +64,6 @@ _SENTENCES: dict[str, Callable[[Mapping[str, object]], Sentence]] = {
         "together, or leave the column of days out.",
         **v,
     ),
-    "not_held": lambda v: Sentence(
-        "What stands here of this therapy was changed by hand; the session has no place in it.", **v
-    ),
     "other_answers": lambda v: Sentence("This form stands here already with other answers.", **v),
 }
 CODES = frozenset(_SENTENCES)

@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import analytics.tasks  # noqa: F401  registers what hangs on ratings
@@ -25,8 +26,10 @@ from surveys.models import (
     Session,
     Therapy,
 )
+from surveys.progress import Cancelled, silent
 from surveys.services.imports import (
     ImportRefused,
+    batch_store,
     check_ask,
     first_version,
     import_upload,
@@ -283,3 +286,38 @@ def test_no_code_of_the_file_stands_in_the_database_in_plain(cast: Cast) -> None
         for (name,) in cursor.fetchall():
             cursor.execute(f"SELECT count(*) FROM \"{name}\" kept WHERE kept::text ~ 'MILLER|GRANT'")
             assert cursor.fetchone() == (0,), name
+
+
+@pytest.mark.parametrize("stage", ["reading", "sessions", "forms", "finishing"])
+def test_who_is_stopped_at_any_stage_leaves_nothing(cast: Cast, stage: str) -> None:
+    batch = uploaded(cast, table(form(), form(session=12, day="2015-06-01")))
+    store_ask(batch=batch, consent="Signed.", actor=cast.clinic_admin)
+    before = (Therapy.objects.count(), Session.objects.count(), Patient.objects.count())
+
+    def stop(at: str, done: int = 0, total: int = 0) -> None:
+        if at == stage:
+            raise Cancelled
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("surveys.services.import_rows.BLOCK", 1)
+        with pytest.raises(Cancelled):
+            batch_store(str(batch.pk), stop)
+    batch.refresh_from_db()
+    assert batch.state == ImportBatch.State.OPEN and batch.chunks.exists()
+    assert (Therapy.objects.count(), Session.objects.count(), Patient.objects.count()) == before
+    assert not Response.objects.filter(channel="import").exists()
+    jobs.run_due(is_long=True)
+    assert Response.objects.filter(channel="import").count() == 2
+    # A second worker that had the same job finds it done.
+    batch_store(str(batch.pk), silent)()
+    assert Response.objects.filter(channel="import").count() == 2
+
+
+def test_as_many_questions_are_asked_for_twenty_people_as_for_one(cast: Cast) -> None:
+    counts = []
+    for n in (1, 20):
+        rows = [form(patient=f"{n}-{number}", therapist=f"{n}-{number}") for number in range(n)]
+        with CaptureQueriesContext(connection) as queries:
+            stored(cast, table(*rows))
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
