@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from django.db.models import QuerySet
@@ -137,6 +138,22 @@ def recognised(batch: ImportBatch, head: Head) -> list[Columns]:
 
 def rejected(batch: ImportBatch) -> QuerySet[ImportRejection]:
     return batch.rejections.order_by("row", "id")
+
+
+@dataclass(frozen=True)
+class RejectedForms:
+    """Forms of one row that are rejected for one reason."""
+
+    row: int
+    column: str
+    why: str
+    n: int
+
+
+def first_rejected(batch: ImportBatch) -> list[RejectedForms]:
+    """Of so many forms at most, those of a row and reason together."""
+    found = groupby((row.row, row.column, in_words(row)) for row in rejected(batch)[:SHOWN_REJECTED])
+    return [RejectedForms(*one, sum(1 for _same in same)) for one, same in found]
 
 
 def in_words(row: ImportRejection) -> str:

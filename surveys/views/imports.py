@@ -16,16 +16,14 @@ from surveys.access import person
 from surveys.clinic_access import get_administered_study_or_404, get_import_or_404
 from surveys.import_forms import MappingForm, StoreForm, UploadForm, mapping_initial
 from surveys.import_pages import (
-    SHOWN_REJECTED,
     clinic_imports,
     first_cells,
     first_forms,
     first_mapping,
-    in_words,
+    first_rejected,
     kept_mappings,
     person_of,
     recognised,
-    rejected,
     rejected_cells,
     session_instruments,
     stage_words,
@@ -122,7 +120,7 @@ def show(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 def _page(request: HttpRequest, batch: ImportBatch, form: StoreForm) -> HttpResponse:
     head = read_head(batch) if batch.head and batch.mapping else None
     job = latest_job(batch)
-    rows = rejected(batch)
+    rows = first_rejected(batch)
     context = {
         "clinic": batch.clinic,
         "batch": batch,
@@ -132,7 +130,8 @@ def _page(request: HttpRequest, batch: ImportBatch, form: StoreForm) -> HttpResp
         "stage": stage_words(job.stage) if job else "",
         "first": first_forms(batch, head) if head else [],
         "recognised": recognised(batch, head) if head else [],
-        "rejected": [(row.row, row.column, in_words(row)) for row in rows[:SHOWN_REJECTED]],
+        "rejected": rows,
+        "n_rejected_shown": sum(row.n for row in rows),
         "refused": [translated(one, _) for one in kept_sentences(batch.counts.get("refused", []))],
         "kept": [translated(one, _) for one in kept_sentences(batch.counts.get("kept", []))],
     }
