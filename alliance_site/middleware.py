@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONGEST_LIST
 
 from surveys.access import this_tablet
+from surveys.api.refusals import api_refusal
 from surveys.browsers import browser_secret, tablet_secret
 from surveys.uploads import MAX_UPLOAD, is_upload_leave
 from surveys.uploads import NAME as LEAVE
@@ -37,6 +38,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
+API = "/api/"
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -73,7 +75,7 @@ class Language:
     def _language(self, request: HttpRequest) -> str:
         is_chosen = translation.check_for_language(request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME))
         is_list_too_long = len(request.META.get("HTTP_ACCEPT_LANGUAGE", "")) > LONGEST_LIST
-        if request.path.startswith("/api/") or (is_list_too_long and not is_chosen):
+        if request.path.startswith(API) or (is_list_too_long and not is_chosen):
             return settings.LANGUAGE_CODE
         return translation.get_language_from_request(request)
 
@@ -91,7 +93,11 @@ class DatabaseAway:
         if not isinstance(exception, OperationalError | InterfaceError):
             return None
         log.error("The database is away.", exc_info=exception)
-        response = render(request, "away.html", {"is_patient_page": True}, status=503)
+        response = (
+            api_refusal(request, 503, "The database is away. Try again in a moment.")
+            if request.path.startswith(API)
+            else render(request, "away.html", {"is_patient_page": True}, status=503)
+        )
         response.headers["Retry-After"] = "10"
         return response
 
@@ -139,6 +145,8 @@ class InputGate:
         refusal = self._refusal(request)
         if refusal is not None:
             status, sentence = refusal
+            if request.path.startswith(API):
+                return api_refusal(request, status, sentence)
             return render(request, "refused.html", {"sentence": sentence}, status=status)
         return self.get_response(request)
 
@@ -162,7 +170,7 @@ class InputGate:
             if request.path.startswith("/instruments/"):
                 return 415, _("A file of this size is no instrument file. Choose another one.")
             return 413, _("More was sent than this page accepts.")
-        if not request.path.startswith("/api/") and request.content_type not in FORM_TYPES:
+        if not request.path.startswith(API) and request.content_type not in FORM_TYPES:
             return 415, _("This page accepts forms only.")
         try:
             complete = len(request.body) == length

@@ -13,16 +13,19 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import PermissionDenied as NotPermitted
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from surveys.access import roles
-from surveys.models import Role, User
+from surveys.api_access import token_scopes
+from surveys.models import Role, Scope, User
 
 ANYONE = "anyone"
 SIGNED_IN = "signed in"
 THERAPIST, SUPERVISOR = Role.THERAPIST.value, Role.SUPERVISOR.value
 CLINIC_ADMIN, RESEARCHER = Role.CLINIC_ADMIN.value, Role.RESEARCHER.value
+STAFF = f"{THERAPIST}|{SUPERVISOR}|{CLINIC_ADMIN}|{RESEARCHER}"
 
 # A patient has no account: these routes are open, and the link or the browser's cookie is the key.
 LINK_HOLDER = ANYONE
@@ -139,9 +142,42 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     ),
     **_lines(CLINIC_ADMIN, "instrument-list", "instrument", "instrument-file"),
     **_lines(CLINIC_ADMIN, "instrument-upload", "licences", methods=("GET", "POST")),
-    **_lines(THERAPIST, "api-therapies"),
+    **_lines(STAFF, "api-tokens", methods=("GET", "POST")),
+    **_lines(STAFF, "api-token-revoke", methods=("POST",)),
+    **_lines(CLINIC_ADMIN, "api-patients", methods=("GET", "POST")),
+    **_lines(CLINIC_ADMIN, "api-patient"),
+    **_lines(f"{THERAPIST}|{CLINIC_ADMIN}", "api-therapies", "api-therapy", "api-sessions", "api-session"),
+    **_lines(CLINIC_ADMIN, "api-therapies", "api-sessions", methods=("POST",)),
+    **_lines(STAFF, "api-questionnaires", "api-questionnaire"),
+    **_lines(THERAPIST, "api-answers", "api-answer"),
     **_lines(RESEARCHER, "api-studies", "api-study-ratings", "api-study-composites"),
 }
+
+
+def _scope(scope: Scope, *routes: str, methods: tuple[str, ...] = ("GET",)) -> dict[tuple[str, str], str]:
+    return {(route, method): scope.value for route in routes for method in methods}
+
+
+# What a token must be for, beside what the role of its owner allows. A route without a line is refused to
+# every token that is for something; only a token without a list of uses may do all that its owner may.
+SCOPES: dict[tuple[str, str], str] = {
+    **_scope(Scope.PATIENTS_READ, "api-patients", "api-patient"),
+    **_scope(Scope.PATIENTS_WRITE, "api-patients", methods=("POST",)),
+    **_scope(Scope.THERAPIES_READ, "api-therapies", "api-therapy"),
+    **_scope(Scope.THERAPIES_WRITE, "api-therapies", methods=("POST",)),
+    **_scope(Scope.SESSIONS_READ, "api-sessions", "api-session"),
+    **_scope(Scope.SESSIONS_WRITE, "api-sessions", methods=("POST",)),
+    **_scope(Scope.FORMS_READ, "api-questionnaires", "api-questionnaire"),
+    **_scope(Scope.RATINGS_READ, "api-therapy-trend", "api-answers", "api-answer"),
+    **_scope(Scope.STUDIES_READ, "api-studies"),
+    **_scope(Scope.DATASETS_READ, "api-study-ratings", "api-study-composites"),
+}
+
+
+def scopes_for(own_roles: frozenset[str]) -> list[Scope]:
+    """The uses of a token that mean anything for somebody with these roles."""
+    found = {scope for line, scope in SCOPES.items() if POLICY[line] & own_roles}
+    return [scope for scope in Scope if scope.value in found]
 
 
 def permitted(route: str, method: str) -> frozenset[str] | None:
@@ -198,7 +234,7 @@ class PolicyMiddleware:
 
 
 class PolicyPermission(BasePermission):
-    """The same list for the API; 401 or 403 as the authentication asks for."""
+    """The same list for the API, and what a token is for; 401 or 403 as the authentication asks for."""
 
     message = "Your role in the clinic does not include this."
 
@@ -209,4 +245,11 @@ class PolicyPermission(BasePermission):
             if methods(route):
                 raise MethodNotAllowed(method)
             return False
-        return is_permitted(request.user, allowed)
+        if not is_permitted(request.user, allowed):
+            return False
+        scopes = None if ANYONE in allowed else token_scopes(request.auth)
+        needed = SCOPES.get((route, "GET" if method == "HEAD" else method))
+        if scopes is not None and needed not in scopes:
+            what = f"the scope {needed}" if needed else "a scope for this"
+            raise NotPermitted(f"This token does not have {what}. Make one that has, or use another one.")
+        return True

@@ -242,20 +242,31 @@ SITE_URL = env.address("SITE_URL", f"http://127.0.0.1:{env.number('PORT', 8000)}
 # Jobs: Postgres is the list, the broker only the doorbell
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or _broker_url
 
+# Requests in a minute: of one person, and of one address without a valid token.
+API_RATE_USER = env.number("API_RATE_USER", 600)
+API_RATE_ANONYMOUS = env.number("API_RATE_ANONYMOUS", 60)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "surveys.api.auth.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["alliance_site.policy.PolicyPermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["surveys.api.strict.StrictJSON"],
+    "DEFAULT_THROTTLE_CLASSES": ["surveys.api.throttles.PerMinute"],
+    "EXCEPTION_HANDLER": "surveys.api.errors.answer",
+    "NUM_PROXIES": TRUSTED_PROXIES,
+    # A choice of formats is made by the Accept header alone.
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+KNOX_TOKEN_MODEL = "knox.AuthToken"  # noqa: S105  the name of a model
 REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Alliance Tracker",
+    "DESCRIPTION": "For a clinic’s own systems, for therapists and for researchers. Tokens, scopes, errors "
+    "and examples: docs/api.md.",
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1/",

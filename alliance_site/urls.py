@@ -4,7 +4,7 @@ from allauth.account import views as account
 from django.urls import include, path, re_path
 from django.views.i18n import set_language
 
-from alliance_site import views
+from alliance_site import api_tokens, views
 from alliance_site.health import health
 
 urlpatterns = [
@@ -29,6 +29,8 @@ urlpatterns = [
         account.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
+    path("accounts/tokens/", api_tokens.tokens, name="api-tokens"),
+    path("accounts/tokens/<str:prefix>/revoke/", api_tokens.revoke, name="api-token-revoke"),
     path("", include("surveys.urls")),
     path("", include("analytics.urls")),
 ]

@@ -5,6 +5,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from surveys.access import clinic_therapies, roles
+from surveys.api.refusals import NOT_FOUND, api_refusal
 from surveys.forms import kept_fields
 from surveys.models import Role
 
@@ -47,6 +48,8 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return api_refusal(request, 404, NOT_FOUND)
     sentence = _("There is no such page, or it is not yours to see.")
     return render(request, "refused.html", {"title": _("Page not found"), "sentence": sentence}, status=404)
 

@@ -1,4 +1,4 @@
-"""The API of the models: therapies of one's own caseload, their trend, and the datasets of a study."""
+"""The API of the models: the trend of a therapy, and the datasets of a study."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -19,23 +19,11 @@ from analytics.export.long import csv_lines
 from analytics.selectors import therapy_trend
 from analytics.views.trend import PERSPECTIVES
 from surveys import audit
-from surveys.access import get_study_or_404, get_therapy_or_404, visible_studies, visible_therapies
+from surveys.access import get_study_or_404, get_therapy_or_404, visible_studies
+from surveys.api.base import ApiView, listed
+from surveys.api.schema import LINK, TOTAL, described
+from surveys.api.strict import Choice, Slice, Strict, Text, parameters
 from surveys.selectors import OUTCOME_SCALE
-
-
-class TherapySerializer(serializers.Serializer):
-    id = serializers.UUIDField()
-    code = serializers.CharField()
-    study = serializers.CharField(source="study.code")
-    started_on = serializers.DateField()
-    ended_on = serializers.DateField(allow_null=True)
-
-
-class Therapies(APIView):
-    @extend_schema(responses=TherapySerializer(many=True), summary="The therapies of your caseload")
-    def get(self, request: Request) -> Response:
-        rows = visible_therapies(request.user).select_related("study").order_by("code")
-        return Response(TherapySerializer(rows, many=True).data)
 
 
 class RatingSerializer(serializers.Serializer):
@@ -72,38 +60,72 @@ class TrendSerializer(serializers.Serializer):
     fit = FitSerializer(allow_null=True, help_text="The last good model; null while there is none")
 
 
-class TherapyTrend(APIView):
-    @extend_schema(
-        responses=TrendSerializer,
-        summary="Ratings and expected course of one therapy",
-        parameters=[
-            OpenApiParameter(
-                "perspective",
-                enum=PERSPECTIVES,
-                default="patient",
-                description="Whose ratings the course is expected of",
-            ),
-            OpenApiParameter(
-                "scale", default=OUTCOME_SCALE, description="Of the form; the course is that of this scale"
-            ),
-            OpenApiParameter(
-                "time", enum=list(CODINGS), default=LINEAR.code, description="How the model counts time"
-            ),
-        ],
+class TrendQuery(Strict):
+    perspective = Choice(
+        PERSPECTIVES,
+        required=False,
+        default="patient",
+        help_text="Whose ratings the course is expected of",
+        error_messages={"invalid_choice": "Give patient or therapist."},
+    )
+    scale = Text(
+        required=False,
+        default=OUTCOME_SCALE,
+        max_length=40,
+        help_text="Of the form; the course is that of this scale",
+    )
+    time = Choice(
+        list(CODINGS),
+        required=False,
+        default=LINEAR.code,
+        help_text="How the model counts time",
+        error_messages={"invalid_choice": f"Give {' or '.join(CODINGS)}."},
+    )
+
+
+TREND = {
+    "ratings": [
+        {
+            "session": 3,
+            "perspective": "patient",
+            "instrument": "wai-s",
+            "scale": "total",
+            "value": 5.5,
+            "submitted_on": "2026-05-26",
+        }
+    ],
+    "expected": [{"session": 3, "mean": 5.1, "lower": 4.4, "upper": 5.8}],
+    "fit": {
+        "id": "01932f70-7d1a-7c3e-9b55-0a4f5c1e2d3b",
+        "status": "ok",
+        "fitted_at": "2026-05-26T14:06:00Z",
+        "n_newer": 0,
+        "n_therapists": 70,
+        "n_therapies": 370,
+        "n_ratings": 1100,
+    },
+}
+
+
+class TherapyTrend(ApiView):
+    @described(
+        "readTherapyTrend",
+        "Ratings",
+        "Ratings and expected course of one therapy",
+        TrendSerializer,
+        example=TREND,
+        parameters=[TrendQuery],
+        errors=[404],
+        description="The ratings that you may see, and what the last good model expects of each next one.",
     )
     @transaction.atomic
     def get(self, request: Request, therapy_id: UUID) -> Response:
-        asked = request.query_params
-        perspective, time = asked.get("perspective", "patient"), asked.get("time", LINEAR.code)
-        if perspective not in PERSPECTIVES:
-            raise serializers.ValidationError({"perspective": ["Give patient or therapist."]})
-        if time not in CODINGS:
-            raise serializers.ValidationError({"time": [f"Give {' or '.join(CODINGS)}."]})
+        asked = parameters(request, TrendQuery)
         therapy = get_therapy_or_404(request.user, therapy_id)
         audit.record("therapy.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
-        scale = asked.get("scale", OUTCOME_SCALE)
-        trend = therapy_trend(request.user, therapy, perspective, scale, CODINGS[time])
-        if trend.form is not None and scale not in trend.form.scales:
+        coding = CODINGS[asked["time"]]
+        trend = therapy_trend(request.user, therapy, asked["perspective"], asked["scale"], coding)
+        if trend.form is not None and asked["scale"] not in trend.form.scales:
             raise serializers.ValidationError({"scale": [f"Give one of {', '.join(trend.form.scales)}."]})
         return Response(TrendSerializer(trend).data)
 
@@ -119,10 +141,27 @@ class StudySerializer(serializers.Serializer):
     )
 
 
-class Studies(APIView):
-    @extend_schema(responses=StudySerializer(many=True), summary="Studies whose coded data you may download")
+STUDY = {
+    "id": "01932f40-7d1a-7c3e-9b55-0a4f5c1e2d3b",
+    "code": "ROUTINE",
+    "name": "Routine care",
+    "visibility": "feedback",
+    "is_open_to_supervisors": False,
+}
+
+
+class Studies(ApiView):
+    @described(
+        "listStudies",
+        "Studies",
+        "Studies whose coded data you may download",
+        StudySerializer(many=True),
+        example=STUDY,
+        parameters=[Slice, TOTAL, LINK],
+    )
     def get(self, request: Request) -> Response:
-        return Response(StudySerializer(visible_studies(request.user).order_by("code"), many=True).data)
+        asked = parameters(request, Slice)
+        return listed(request, visible_studies(request.user).order_by("code"), asked, StudySerializer)
 
 
 class CsvRenderer(BaseRenderer):

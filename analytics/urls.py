@@ -27,7 +27,6 @@ urlpatterns = [
     path("plans/<uuid:plan_id>/", desk_plans.plan, name="desk-plan"),
     path("plans/<uuid:plan_id>/cancel/", desk_plans.cancel, name="desk-plan-cancel"),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/therapies/", api.Therapies.as_view(), name="api-therapies"),
     path("api/v1/therapies/<uuid:therapy_id>/trend/", api.TherapyTrend.as_view(), name="api-therapy-trend"),
     path("api/v1/studies/", api.Studies.as_view(), name="api-studies"),
     path("api/v1/studies/<uuid:study_id>/ratings.csv", api.StudyRatings.as_view(), name="api-study-ratings"),

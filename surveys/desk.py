@@ -168,6 +168,12 @@ def active_studies(clinic: Clinic) -> QuerySet[Study]:
     return Study.objects.filter(Exists(in_force), clinic=clinic, test_of=None).order_by("name", "code")
 
 
+def study_arms(studies: Iterable[Study]) -> list[str]:
+    """The arms that plans in force have lines for, beside the common ones."""
+    arms = {line.arm for study in studies if study.current for line in study.current.lines.all()}
+    return sorted(arms - {""})
+
+
 def own_supervisors(clinic: Clinic, *, without: User | None = None) -> QuerySet[User]:
     rows = User.objects.filter(
         memberships__clinic=clinic, memberships__role=Role.SUPERVISOR, is_active=True

@@ -206,6 +206,23 @@ class TabletForm(PinForm):
         return pin
 
 
+def time_fault(therapy: Therapy, held_at: datetime) -> str:
+    """Why a session of the therapy cannot have been at this time; empty where it can."""
+    day = timezone.localdate(held_at)
+    if held_at > timezone.now():
+        return gettext("This time is still to come. Enter a session once its time is over.")
+    # Nobody can take a session out of the log, so a slip of the year is caught here.
+    if day < therapy.started_on:
+        return gettext("The therapy began on {day}. Enter a time after that.").format(
+            day=date_format(therapy.started_on)
+        )
+    if therapy.ended_on and day > therapy.ended_on:
+        return gettext("The therapy ended on {day}. Enter a time before that.").format(
+            day=date_format(therapy.ended_on)
+        )
+    return ""
+
+
 class SessionForm(forms.Form):
     """One line of the session log; times are those of the clinic (settings.TIME_ZONE)."""
 
@@ -240,24 +257,8 @@ class SessionForm(forms.Form):
 
     def clean_held_at(self) -> datetime:
         held_at: datetime = self.cleaned_data["held_at"]
-        day = timezone.localdate(held_at)
-        if held_at > timezone.now():
-            raise forms.ValidationError(
-                _("This time is still to come. Enter a session once its time is over.")
-            )
-        # Nobody can take a session out of the log, so a slip of the year is caught here.
-        if day < self.therapy.started_on:
-            raise forms.ValidationError(
-                gettext("The therapy began on {day}. Enter a time after that.").format(
-                    day=date_format(self.therapy.started_on)
-                )
-            )
-        if self.therapy.ended_on and day > self.therapy.ended_on:
-            raise forms.ValidationError(
-                gettext("The therapy ended on {day}. Enter a time before that.").format(
-                    day=date_format(self.therapy.ended_on)
-                )
-            )
+        if fault := time_fault(self.therapy, held_at):
+            raise forms.ValidationError(fault)
         return held_at
 
     def clean(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
+from surveys.desk import study_arms
 from surveys.models import Patient, Role, Study, Therapist, Therapy, User
 from surveys.readiness import form_languages
 from surveys.services.people import GRANTABLE
@@ -85,8 +86,7 @@ class TherapyForm(forms.Form):
         super().__init__(*args, **kwargs)
         _offer(self, "therapist", therapists)
         _offer(self, "study", studies)
-        arms = sorted({line.arm for study in studies if study.current for line in study.current.lines.all()})
-        choices = [("", gettext_lazy("None")), *((arm, arm) for arm in arms if arm)]
+        choices = [("", gettext_lazy("None")), *((arm, arm) for arm in study_arms(studies))]
         self.fields["arm"].choices = choices  # type: ignore[attr-defined]
         if len(choices) == 1:
             del self.fields["arm"]

@@ -16,6 +16,7 @@ from surveys.views import (
 
 urlpatterns = [
     path("clinic/", include("surveys.clinic_urls")),
+    path("api/v1/", include("surveys.api.urls")),
     path("r/<str:token>/", link.link, name="link"),
     path("r/<str:token>/your-data/", your_data.enter, name="your-data-enter"),
     path("your-data/", your_data.page, name="your-data"),

@@ -14,6 +14,8 @@ from tests import factories
 def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    # Walks of all routes ask more often than anybody; the tests of the rates set their own.
+    settings.API_RATE_USER = settings.API_RATE_ANONYMOUS = 100_000
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 

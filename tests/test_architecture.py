@@ -75,6 +75,7 @@ PURE = {
     "surveys.scoring": ("surveys.packs",),
     "surveys.composites": ("surveys.packs", "surveys.tables", "surveys.sentences"),
     "surveys.planning": ("surveys.packs",),
+    "surveys.fhir": ("surveys.packs", "surveys.scoring"),
     "surveys.tokens": (),
     "surveys.ids": (),
     "surveys.hindrances": ("surveys.sentences",),
@@ -108,6 +109,10 @@ BRIDGE = (
     "surveys.sentences",
     "surveys.audit",
     "surveys.ids",
+    # What the views of one API have in common.
+    "surveys.api.base",
+    "surveys.api.schema",
+    "surveys.api.strict",
 )
 
 

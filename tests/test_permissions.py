@@ -76,6 +76,7 @@ def url_of(name: str, cast: Cast) -> str:
         "plan_id": {"plan_id": uuid4()},
         # No import of this id.
         "batch_id": {"batch_id": uuid4()},
+        "prefix": {"prefix": "0123456789abcde"},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
     route = next(route for route in ROUTES if route.name == name)
@@ -134,19 +135,27 @@ OWN_PAGES = {
         "session-today",
         "session-correct",
         "no-rating",
+        "api-tokens",
         "api-therapies",
+        "api-therapy",
+        "api-sessions",
+        "api-session",
         "api-therapy-trend",
+        "api-questionnaires",
+        "api-questionnaire",
     ],
     "researcher": [
         "study-list",
         "study-codebook",
         "desk-plans",
         "desk-plan-new",
+        "api-tokens",
+        "api-questionnaires",
         "api-studies",
         "api-study-ratings",
         "api-study-composites",
     ],
-    "supervisor": ["supervisor-home", "supervision-file", "shared-practices"],
+    "supervisor": ["supervisor-home", "supervision-file", "shared-practices", "api-tokens"],
     "clinic_admin": [
         "reception",
         "session-log",
@@ -176,6 +185,14 @@ OWN_PAGES = {
         "study-dips",
         "imports",
         "import-new",
+        "api-tokens",
+        "api-patients",
+        "api-patient",
+        "api-therapies",
+        "api-therapy",
+        "api-sessions",
+        "api-session",
+        "api-questionnaires",
     ],
 }
 
@@ -199,6 +216,9 @@ def test_the_pages_of_one_s_own_role_open(town: Cast, actor: str, name: str) -> 
         "no-rating",
         "own-form-start",
         "api-therapy-trend",
+        "api-therapy",
+        "api-sessions",
+        "api-session",
         "dip",
     ],
 )

@@ -152,6 +152,8 @@ def addresses(cast: Cast) -> Iterator[tuple[str, str]]:
         if route.name in readable and is_path and set(names) <= set(values):
             for chosen in itertools.product(*(values[name] for name in names)):
                 yield route.name, reverse(route.name, kwargs=dict(zip(names, chosen, strict=True)))
+    for row in therapies:
+        yield "api-answers", reverse("api-answers") + f"?therapy={row.pk}"
 
 
 def walk(

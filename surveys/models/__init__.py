@@ -1,5 +1,6 @@
 """The domain. One file per topic; import the models from here."""
 
+from surveys.models.api import ApiToken, ClientKey, Scope
 from surveys.models.audit import AuditEvent
 from surveys.models.clinic import Clinic, Membership, Role, User
 from surveys.models.consent import Consent, Withdrawal
@@ -28,9 +29,11 @@ from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
     "OUTCOME_SCALE",
+    "ApiToken",
     "Assignment",
     "AuditEvent",
     "Channel",
+    "ClientKey",
     "Clinic",
     "Consent",
     "ConsentText",
@@ -53,6 +56,7 @@ __all__ = [
     "Rater",
     "Response",
     "Role",
+    "Scope",
     "Score",
     "Session",
     "Sharing",

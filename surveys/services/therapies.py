@@ -24,6 +24,10 @@ class TherapyRefused(Exception):
         self.field = field
 
 
+class TherapyRuns(TherapyRefused):
+    """The patient has a running therapy in the study."""
+
+
 @transaction.atomic
 def therapy_begin(
     *,
@@ -37,7 +41,7 @@ def therapy_begin(
     """A new therapy of a patient with a therapist, in a study of their clinic that is in force today. The
     forms about practice in general that the therapist now owes become due at once.
 
-    Raises TherapyRefused, e.g. where the patient has a running therapy in this study.
+    Raises TherapyRuns where the patient has a running therapy in this study, or TherapyRefused.
     """
     # Of two that begin at the same moment one must see the other.
     Patient.objects.select_for_update().get(pk=patient.pk)
@@ -51,7 +55,7 @@ def therapy_begin(
         raise TherapyRefused(_("Patient, therapist and study must belong to the same clinic."))
     running = Therapy.objects.filter(patient=patient, study=study, ended_on=None).first()
     if running is not None:
-        raise TherapyRefused(
+        raise TherapyRuns(
             _(
                 "This patient has a running therapy in the study, {code}. End it first, or transfer it to "
                 "the other therapist."

@@ -131,7 +131,16 @@ def test_the_schema_describes_every_route_of_the_api(client: Client, db: None) -
     assert schema.status_code == 200
     paths = schema.json()["paths"]
     assert set(paths) == {
+        "/api/v1/patients/",
+        "/api/v1/patients/{patient_id}/",
         "/api/v1/therapies/",
+        "/api/v1/therapies/{therapy_id}/",
+        "/api/v1/therapies/{therapy_id}/sessions/",
+        "/api/v1/sessions/{session_id}/",
+        "/api/v1/fhir/Questionnaire",
+        "/api/v1/fhir/Questionnaire/{instrument_id}",
+        "/api/v1/fhir/QuestionnaireResponse",
+        "/api/v1/fhir/QuestionnaireResponse/{response_id}",
         "/api/v1/therapies/{therapy_id}/trend/",
         "/api/v1/studies/",
         "/api/v1/studies/{study_id}/ratings.csv",

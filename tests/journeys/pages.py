@@ -166,6 +166,7 @@ PAGES = (
     View("session-today", "therapist", "/therapies/{therapy}/sessions/today/"),
     View("session-correct", "therapist", by_link("/therapies/{therapy}/sessions/", "/sessions/0")),
     View("form-links", "therapist", open_form_links),
+    View("api-tokens", "researcher", "/accounts/tokens/"),
     View("password", "therapist", "/accounts/password/change/"),
     View("sign-in-again", "therapist", "/accounts/reauthenticate/"),
     View("sign-out", "therapist", "/accounts/logout/"),
@@ -437,6 +438,26 @@ def slips(page: Page, site: Site) -> Iterator[str]:
     yield "withdrawal-confirmation"
 
 
+def new_token(page: Page, site: Site) -> Iterator[str]:
+    """A token made, shown once and revoked; before it a slip."""
+    page.goto(f"{site.base_url}/accounts/tokens/")
+    make = page.locator("main form:has([name=days]) button")
+    page.locator("[name=name]").fill(f"Walk {next(WALKS)}")
+    for send in (make, page.locator("main form:has([name=password]) button")):
+        if send is not make:
+            page.fill("[name=password]", site.manifest["accounts"]["researcher"]["password"])
+        send.click()
+    page.wait_for_selector("main .notice-error")
+    yield "api-token-slip"
+    page.locator("[name=scopes]").first.check()
+    make.click()
+    page.wait_for_selector(".token")
+    yield "api-token-new"
+    page.locator("main form[action$='/revoke/'] button").first.click()
+    page.wait_for_selector("main .notice-ok")
+    yield "api-token-revoked"
+
+
 def form_upload(page: Page, site: Site) -> Iterator[str]:
     """An administrator's file with faults, then one in order, and a licence for it with a slip; nothing is
     stored on the way, so that it can be gone again."""
@@ -549,6 +570,7 @@ def plan_study(page: Page, site: Site) -> Iterator[str]:
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
     "": (patient_form, end_of_part),
     "therapist": (after_a_session, hand_over),
+    "researcher": (new_token,),
     "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
     "researcher": (plan_study,),
 }

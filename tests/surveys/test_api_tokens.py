@@ -1,0 +1,225 @@
+"""Tokens of the API: how one is made and ended, what it is for, and how often it may ask."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from knox.models import AuthToken
+from rest_framework.views import APIView
+
+from alliance_site.policy import ANYONE, POLICY, SCOPES, scopes_for
+from surveys.models import ApiToken, AuditEvent, Role, Scope, User
+from surveys.services.api_tokens import MOST, TokenRefused, token_create
+from tests import factories
+from tests.conftest import Cast, signed_in
+from tests.test_permissions import ROUTES, url_of
+
+pytestmark = pytest.mark.django_db
+ALL = [scope.value for scope in Scope]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Token {token}"}
+
+
+def make(user: User, *scopes: str, days: int = 30, name: str = "records") -> str:
+    return token_create(user=user, name=name, scopes=scopes or ALL, days=days)
+
+
+def test_a_token_is_made_after_the_password_was_asked_again_and_shown_once(cast: Cast) -> None:
+    client, page = signed_in(cast.clinic_admin), reverse("api-tokens")
+    sent = {"name": "records", "scopes": ["patients:read"], "days": "90"}
+    asked = client.post(page, sent)
+    assert asked.status_code == 302 and asked["Location"].startswith(reverse("account_reauthenticate"))
+    assert not AuthToken.objects.exists()
+    answer = client.post(asked["Location"], {"password": factories.PASSWORD, "next": page})
+    row = AuthToken.objects.get(user=cast.clinic_admin)
+    token = answer.context["token"]
+    assert token in answer.content.decode()
+    assert token not in client.get(page).content.decode()
+    assert row.digest != token and row.expiry - timezone.now() > timedelta(days=89)
+    assert Client().get(reverse("api-patients"), headers=bearer(token)).status_code == 200
+    assert row.token_key[:8] in client.get(page).content.decode()
+
+
+def test_a_wrong_password_makes_no_token(cast: Cast) -> None:
+    client, page = signed_in(cast.therapist), reverse("api-tokens")
+    asked = client.post(page, {"name": "records", "scopes": ["therapies:read"], "days": "30"})
+    client.post(asked["Location"], {"password": "another one", "next": page})
+    assert not AuthToken.objects.exists()
+
+
+def confirmed(user: User) -> Client:
+    client = signed_in(user)
+    client.post(reverse("account_reauthenticate"), {"password": factories.PASSWORD})
+    return client
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["datasets:read"]}, "scopes"),
+        ({"days": "366"}, "days"),
+        ({"days": ""}, "days"),
+    ],
+)
+def test_a_token_needs_a_name_a_use_within_the_role_and_an_end(cast: Cast, changed: dict, field: str) -> None:
+    sent = {"name": "records", "scopes": ["therapies:read"], "days": "30", **changed}
+    answer = confirmed(cast.therapist).post(reverse("api-tokens"), sent)
+    assert answer.status_code == 422 and list(answer.context["form"].errors) == [field]
+    assert not AuthToken.objects.exists()
+
+
+def test_the_same_page_sent_twice_makes_one_token(cast: Cast) -> None:
+    client = confirmed(cast.therapist)
+    sent = {"name": "records", "scopes": ["therapies:read"], "days": "30"}
+    assert client.post(reverse("api-tokens"), sent).status_code == 200
+    again = client.post(reverse("api-tokens"), sent)
+    assert again.status_code == 422 and "You have a token of this name" in again.content.decode()
+    assert AuthToken.objects.count() == 1
+
+
+def test_one_person_has_so_many_tokens_and_no_more(cast: Cast) -> None:
+    for number in range(MOST):
+        make(cast.therapist, name=str(number))
+    with pytest.raises(TokenRefused, match="as many tokens"):
+        make(cast.therapist, name="one more")
+
+
+def test_making_and_revoking_are_in_the_trace_without_the_token(cast: Cast) -> None:
+    token = make(cast.therapist, "therapies:read")
+    row = AuthToken.objects.get()
+    client = signed_in(cast.therapist)
+    assert client.post(reverse("api-token-revoke", args=[row.token_key])).status_code == 303
+    assert Client().get(reverse("api-therapies"), headers=bearer(token)).status_code == 401
+    made, revoked = AuditEvent.objects.filter(act__startswith="token.").order_by("pk")
+    assert (made.act, made.actor, made.detail["scopes"]) == (
+        "token.create",
+        cast.therapist,
+        ["therapies:read"],
+    )
+    assert (revoked.act, revoked.subject) == ("token.revoke", made.subject)
+    assert token[:8] not in f"{made.detail}{revoked.detail}"
+
+
+def test_nobody_revokes_or_sees_the_token_of_somebody_else(cast: Cast) -> None:
+    make(cast.therapist, name="of the therapist")
+    row = AuthToken.objects.get()
+    client = signed_in(cast.colleague)
+    assert client.post(reverse("api-token-revoke", args=[row.token_key])).status_code == 404
+    assert "of the therapist" not in client.get(reverse("api-tokens")).content.decode()
+    assert AuthToken.objects.exists()
+
+
+def test_a_token_that_is_over_opens_nothing_and_is_said_to_be_over(cast: Cast) -> None:
+    token = make(cast.therapist)
+    AuthToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
+    assert "Ended on" in signed_in(cast.therapist).get(reverse("api-tokens")).content.decode()
+    assert Client().get(reverse("api-therapies"), headers=bearer(token)).status_code == 401
+
+
+def test_a_token_that_nobody_limited_may_do_all_that_its_owner_may(cast: Cast) -> None:
+    _, token = AuthToken.objects.create(cast.therapist)
+    assert Client().get(reverse("api-therapies"), headers=bearer(token)).status_code == 200
+    assert (
+        "everything that you may do" in signed_in(cast.therapist).get(reverse("api-tokens")).content.decode()
+    )
+
+
+@pytest.mark.parametrize("token", ["0" * 64, "ÿ" * 64, "a", "0" * 15 + "'--", "0" * 5000])
+def test_what_is_no_token_opens_nothing(cast: Cast, token: str) -> None:
+    answer = Client().get(reverse("api-therapies"), headers=bearer(token))
+    assert answer.status_code == 401 and answer["WWW-Authenticate"] == "Token"
+
+
+def test_last_use_is_kept_to_the_hour(cast: Cast) -> None:
+    token = make(cast.therapist)
+    for _ in range(2):
+        Client().get(reverse("api-therapies"), headers=bearer(token))
+    first = ApiToken.objects.get().last_used_at
+    assert timezone.now() - first < timedelta(minutes=1)
+    ApiToken.objects.update(last_used_at=first - timedelta(hours=2))
+    Client().get(reverse("api-therapies"), headers=bearer(token))
+    assert ApiToken.objects.get().last_used_at > first
+
+
+def test_every_line_of_the_api_says_what_a_token_must_be_for() -> None:
+    api = {route.name for route in ROUTES if issubclass(getattr(route.callback, "cls", object), APIView)}
+    lines = {line for line, allowed in POLICY.items() if line[0] in api and ANYONE not in allowed}
+    assert len(lines) >= 15
+    assert lines == set(SCOPES)
+    assert set(SCOPES.values()) == set(ALL), "and no scope is for nothing"
+
+
+WHO = {
+    "patients": "clinic_admin",
+    "therapies": "clinic_admin",
+    "sessions": "clinic_admin",
+    "forms": "clinic_admin",
+    "ratings": "therapist",
+    "studies": "researcher",
+    "datasets": "researcher",
+}
+
+
+@pytest.mark.parametrize("line", sorted(SCOPES))
+def test_a_token_opens_what_it_is_for_and_nothing_else(cast: Cast, line: tuple[str, str]) -> None:
+    factories.hold_session(cast.therapy)
+    (route, method), scope = line, SCOPES[line]
+    user, url = getattr(cast, WHO[scope.split(":")[0]]), url_of(route, cast)
+    others = [one for one in ALL if one != scope]
+    refused = Client().generic(method, url, headers=bearer(make(user, *others, name="others")))
+    assert refused.status_code == 403 and scope in refused.content.decode()
+    opened = Client().generic(method, url, headers=bearer(make(user, scope, name="one")))
+    assert opened.status_code in (200, 400, 404), opened.content
+
+
+def test_a_scope_gives_nothing_beyond_the_role(cast: Cast) -> None:
+    token = make(cast.therapist, *ALL)
+    for name in ("api-patients", "api-studies"):
+        assert Client().get(reverse(name), headers=bearer(token)).status_code == 403
+    assert Scope.DATASETS_READ not in scopes_for(frozenset({Role.THERAPIST}))
+    assert Scope.DATASETS_READ in scopes_for(frozenset({Role.RESEARCHER}))
+
+
+def test_a_route_without_a_line_is_refused_to_a_token_with_uses(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(SCOPES, ("api-therapies", "GET"))
+    token = make(cast.therapist, *ALL)
+    assert Client().get(reverse("api-therapies"), headers=bearer(token)).status_code == 403
+    _, whole = AuthToken.objects.create(cast.therapist)
+    assert Client().get(reverse("api-therapies"), headers=bearer(whole)).status_code == 200
+
+
+def test_who_asks_too_often_is_told_when_to_go_on(cast: Cast, settings) -> None:
+    cache.clear()
+    settings.API_RATE_USER = 2
+    for user in (cast.therapist, cast.colleague):
+        token = make(user)
+        answers = [Client().get(reverse("api-therapies"), headers=bearer(token)) for _ in range(3)]
+        # Should the minute be over in between, the count begins anew.
+        assert [answer.status_code for answer in answers][:2] == [200, 200]
+        late = next((answer for answer in answers if answer.status_code == 429), None)
+        if late is not None:
+            assert 1 <= int(late["Retry-After"]) <= 60
+            assert late.json() == {
+                "detail": f"Too many requests in one minute. Go on in {late['Retry-After']} seconds."
+            }
+            break
+    else:
+        pytest.fail("nobody was slowed down")
+
+
+def test_whoever_tries_tokens_is_slowed_down_too(cast: Cast, settings) -> None:
+    cache.clear()
+    settings.API_RATE_ANONYMOUS = 2
+    tries = [Client().get(reverse("api-therapies"), headers=bearer("0" * 64)) for _ in range(5)]
+    assert tries[0].status_code == 401
+    assert 429 in [answer.status_code for answer in tries]
+    assert Client().get(reverse("api-therapies"), headers=bearer(make(cast.therapist))).status_code == 200
