@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONGEST_LIST
 
 from surveys.access import this_tablet
-from surveys.api.refusals import api_refusal
+from surveys.api.refusals import AWAY, api_refusal
 from surveys.browsers import browser_secret, tablet_secret
 from surveys.uploads import MAX_UPLOAD, is_upload_leave
 from surveys.uploads import NAME as LEAVE
@@ -94,7 +94,7 @@ class DatabaseAway:
             return None
         log.error("The database is away.", exc_info=exception)
         response = (
-            api_refusal(request, 503, "The database is away. Try again in a moment.")
+            api_refusal(request, 503, AWAY)
             if request.path.startswith(API)
             else render(request, "away.html", {"is_patient_page": True}, status=503)
         )

@@ -20,8 +20,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     the sender names, and some sets make that fail before any page of ours can answer."""
     named = CHARSET.search(environ.get("CONTENT_TYPE", ""))
     if named and named[1].lower() not in ("utf-8", "utf8"):
-        start_response("415 Unsupported Media Type", [("Content-Type", "text/plain; charset=utf-8")])
-        return [b"Only UTF-8 is accepted.\n"]
+        is_api = environ.get("PATH_INFO", "").startswith("/api/")
+        kind = "application/json" if is_api else "text/plain; charset=utf-8"
+        start_response("415 Unsupported Media Type", [("Content-Type", kind)])
+        return [b'{"detail": "Only UTF-8 is accepted."}' if is_api else b"Only UTF-8 is accepted.\n"]
     return django(environ, start_response)
 
 

@@ -1,6 +1,7 @@
 """What happens before Django: a request in an odd character set is answered, and logs nothing secret."""
 
 import io
+import json
 import logging
 from typing import Any
 
@@ -29,6 +30,14 @@ def answer(content_type: str) -> str:
 @pytest.mark.parametrize("charset", ["hex", "undefined", "rot13", "idna", "utf-16"])
 def test_another_character_set_is_refused(charset: str) -> None:
     assert answer(f"text/html; charset={charset}").startswith("415")
+
+
+def test_a_program_is_refused_in_json() -> None:
+    environ = {"PATH_INFO": "/api/v1/patients/", "CONTENT_TYPE": "application/json; charset=utf-16"}
+    headers: list[tuple[str, str]] = []
+    body = b"".join(wsgi.application(environ, lambda _status, given, *_: headers.extend(given)))
+    assert ("Content-Type", "application/json") in headers
+    assert json.loads(body) == {"detail": "Only UTF-8 is accepted."}
 
 
 @pytest.mark.django_db

@@ -1,11 +1,13 @@
 """A clinic's own systems enter patients, therapies and sessions, and read how far their forms are."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -88,6 +90,23 @@ def test_what_is_sent_again_under_its_key_adds_nothing(cast: Cast, client: Clien
     assert codes == [201, 200] and cast.therapy.sessions.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_same_sent_ten_times_at_once_is_done_once(cast: Cast) -> None:
+    key, sent = uuid4(), {"language": "en"}
+
+    def send(_: int) -> tuple[int, str]:
+        answer = post(signed_in(cast.clinic_admin), PATIENTS, sent, key)
+        connection.close()
+        return answer.status_code, answer.json()["id"]
+
+    n_before = Patient.objects.count()
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(send, range(10)))
+    assert sorted(status for status, _ in answers) == [200] * 9 + [201]
+    assert len({pk for _, pk in answers}) == 1
+    assert Patient.objects.count() == n_before + 1
+
+
 def test_a_key_is_free_after_a_refusal_and_after_a_month(cast: Cast, client: Client) -> None:
     key = uuid4()
     assert post(client, PATIENTS, {"language": "xx"}, key).status_code == 400
@@ -165,6 +184,13 @@ def test_who_administers_two_clinics_says_which(cast: Cast, client: Client) -> N
     assert list(post(client, PATIENTS, {"language": "en"}).json()) == ["clinic"]
     entered = post(client, PATIENTS, {"language": "en", "clinic": str(hill.pk)})
     assert entered.status_code == 201 and entered.json()["clinic"] == str(hill.pk)
+    of_hill = {
+        "patient": entered.json()["code"],
+        "therapist": cast.therapy.therapist.code,
+        "study": cast.study.code,
+        "started_on": str(timezone.localdate()),
+    }
+    assert list(post(client, THERAPIES, of_hill).json()) == ["patient"]
 
 
 @pytest.mark.parametrize(
