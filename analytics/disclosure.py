@@ -73,16 +73,23 @@ Row = TypeVar("Row", bound=Group)
 
 def told_apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """Therapists who may stand in a line of their own, by code, and those who stand together. The sum of all
-    is known, so together they are nobody, or as many as a figure needs: where the small ones are fewer, those
-    with the fewest patients of the others stand with them. No line at all where fewer than three are left."""
+    is known, so together they are nobody, or as many as a figure needs. No line at all where fewer than three
+    are left."""
+    own, small = put_together(rows)
+    if len(own) < MIN_THERAPISTS:
+        return [], list(rows)
+    return sorted(own, key=lambda row: row.code), small
+
+
+def put_together(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Those with patients enough, and those with few: nobody, or as many as hide each other. Where the small
+    ones are fewer, those with the fewest patients of the others stand with them."""
     own = sorted(rows, key=lambda row: (-row.n_patients, row.code))
     small = [row for row in own if row.n_patients < MIN_PATIENTS]
     own = own[: len(own) - len(small)]
     while small and _is_few(small) and own:
         small.append(own.pop())
-    if len(own) < MIN_THERAPISTS:
-        return [], list(rows)
-    return sorted(own, key=lambda row: row.code), small
+    return own, small
 
 
 def _is_few(rows: Sequence[Group]) -> bool:

@@ -46,6 +46,14 @@ PURE = {
     "analytics.disclosure": (),
     "analytics.selection": ("surveys.ids",),
     "analytics.research.plan": ("analytics.growth",),
+    "analytics.anonymity": ("analytics.disclosure",),
+    "analytics.export.tiers": (
+        "analytics.anonymity",
+        "analytics.disclosure",
+        "analytics.frozen",
+        "analytics.selection",
+        "surveys.ids",
+    ),
     "analytics.frozen": ("surveys.packs",),
     "analytics.completion_chart": (
         "analytics.disclosure",

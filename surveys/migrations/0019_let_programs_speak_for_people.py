@@ -10,7 +10,7 @@ import surveys.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("surveys", "0016_find_forms_by_time"),
+        ("surveys", "0018_import_historic_data"),
         migrations.swappable_dependency(settings.KNOX_TOKEN_MODEL),
     ]
 

@@ -3,17 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from analytics.models import GrowthFit
+from analytics.models import GrowthFit, Snapshot
+from analytics.selection import Selection
+from analytics.services.freeze import snapshot_freeze
+from analytics.storage import fetch
 from surveys.models import Assignment, Role, Study, Therapy, User
+from surveys.progress import silent
 from surveys.services.entry import FilledForm, responses_enter
 from surveys.services.responses import Paradata
 from surveys.services.sessions import Entry, sessions_close
 from tests import factories
+
+WHOLE = Selection()
 
 
 def rated_clinic(
@@ -91,3 +99,20 @@ def _filled(form: Assignment, answers: dict[int, int]) -> FilledForm:
         paradata=Paradata(device="phone", channel="link"),
         sharing="scores",
     )
+
+
+def frozen(study: Study, selection: Selection = WHOLE) -> Snapshot:
+    """The study's data frozen as they are now."""
+    snapshot = Snapshot.objects.create(
+        study=study,
+        number=study.snapshots.count() + 1,
+        selection=selection.to_dict(),
+        asked_at=timezone.now(),
+    )
+    snapshot_freeze(str(snapshot.pk), silent)()
+    snapshot.refresh_from_db()
+    return snapshot
+
+
+def read(snapshot: Snapshot, name: str, folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(fetch(snapshot, f"{name}.parquet", folder / f"{name}.parquet"))

@@ -8,42 +8,20 @@ import pandas as pd
 import pytest
 from django.conf import LazySettings
 from django.db import connection
-from django.utils import timezone
 
 from analytics.frozen import Table, tables
-from analytics.models import Snapshot, StoredChunk, StoredFile
+from analytics.models import StoredChunk, StoredFile
 from analytics.selection import Selection
-from analytics.services.freeze import NoKey, snapshot_freeze
+from analytics.services.freeze import NoKey
 from analytics.services.frozen_sql import query
-from analytics.storage import fetch
 from surveys.models import Response, Score, Study, Therapy
 from surveys.packs import RESERVED_COLUMNS
-from surveys.progress import silent
 from surveys.scoring import is_straight_lined
 from surveys.selectors import study_instruments
 from surveys.services.withdrawals import withdrawal_enter
-from tests.analytics.clinics import rated_clinic
+from tests.analytics.clinics import frozen, rated_clinic, read
 
 pytestmark = pytest.mark.django_db
-
-
-WHOLE = Selection()
-
-
-def frozen(study: Study, selection: Selection = WHOLE) -> Snapshot:
-    snapshot = Snapshot.objects.create(
-        study=study,
-        number=study.snapshots.count() + 1,
-        selection=selection.to_dict(),
-        asked_at=timezone.now(),
-    )
-    snapshot_freeze(str(snapshot.pk), silent)()
-    snapshot.refresh_from_db()
-    return snapshot
-
-
-def read(snapshot: Snapshot, name: str, folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(fetch(snapshot, f"{name}.parquet", folder / f"{name}.parquet"))
 
 
 def schema_of(study: Study) -> tuple[Table, ...]:
