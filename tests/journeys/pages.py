@@ -570,9 +570,8 @@ def plan_study(page: Page, site: Site) -> Iterator[str]:
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
     "": (patient_form, end_of_part),
     "therapist": (after_a_session, hand_over),
-    "researcher": (new_token,),
     "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
-    "researcher": (plan_study,),
+    "researcher": (new_token, plan_study),
 }
 
 
