@@ -34,6 +34,8 @@ app.conf.update(
             "task": "analytics.tasks.request_sums_checks",
             "schedule": crontab(hour=3, minute=17),
         },
+        # What has expired cannot be fetched; its bytes need not lie about.
+        "expired-files": {"task": "analytics.tasks.drop_expired_files", "schedule": crontab(minute=37)},
         # Once a day, and again at noon in case nobody was there at night; what is there is not asked twice.
         "trait-forms": {
             "task": "surveys.tasks.assign_trait_forms",

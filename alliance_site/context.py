@@ -5,6 +5,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from analytics.data_selectors import request_news
 from analytics.selectors import SILENCE
 from surveys.access import administered_clinics, roles
 from surveys.browsers import tablet_secret
@@ -22,5 +23,6 @@ def site(request: HttpRequest) -> dict[str, object]:
         "on_tablet": bool(tablet_secret(request)),
         "roles": SimpleLazyObject(lambda: roles(user)),
         "worker_silence": SimpleLazyObject(lambda: worker_silence(SILENCE)),
+        "request_news": SimpleLazyObject(lambda: request_news(user)),
         "has_clinics": SimpleLazyObject(lambda: administered_clinics(user).count() > 1),
     }

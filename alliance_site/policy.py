@@ -125,7 +125,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(CLINIC_ADMIN, "setup-draft-new", "setup-draft-drop", "setup-activate", methods=("POST",)),
     **_lines(CLINIC_ADMIN, "setup-test"),
     **_lines(CLINIC_ADMIN, "setup-test-new", "setup-test-link", "setup-test-clear", methods=("POST",)),
-    **_lines(RESEARCHER, "study-list", "study-codebook", "desk-plans", "desk-plan"),
+    **_lines(RESEARCHER, "desk-plans", "desk-plan"),
     **_lines(RESEARCHER, "desk-plan-new", methods=("GET", "POST")),
     **_lines(RESEARCHER, "desk-plan-cancel", methods=("POST",)),
     **_lines(CLINIC_ADMIN, "imports", "import", "import-rejected"),
@@ -140,6 +140,19 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "import-cancel",
         methods=("POST",),
     ),
+    **_lines(CLINIC_ADMIN, "clinic-requests"),
+    **_lines(CLINIC_ADMIN, "clinic-request", methods=("GET", "POST")),
+    **_lines(RESEARCHER, "study-list", "study-codebook", "desk-export", "desk-export-file"),
+    **_lines(RESEARCHER, "desk-data", "desk-snapshot", methods=("GET", "POST")),
+    **_lines(
+        RESEARCHER,
+        "desk-snapshot-cancel",
+        "desk-export-approve",
+        "desk-export-withdraw",
+        "desk-export-again",
+        "desk-export-cancel",
+        methods=("POST",),
+    ),
     **_lines(CLINIC_ADMIN, "instrument-list", "instrument", "instrument-file"),
     **_lines(CLINIC_ADMIN, "instrument-upload", "licences", methods=("GET", "POST")),
     **_lines(STAFF, "api-tokens", methods=("GET", "POST")),
@@ -150,7 +163,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(CLINIC_ADMIN, "api-therapies", "api-sessions", methods=("POST",)),
     **_lines(STAFF, "api-questionnaires", "api-questionnaire"),
     **_lines(THERAPIST, "api-answers", "api-answer"),
-    **_lines(RESEARCHER, "api-studies", "api-study-ratings", "api-study-composites"),
+    **_lines(RESEARCHER, "api-studies", "api-export", "api-export-file"),
+    **_lines(RESEARCHER, "api-snapshots", "api-exports", methods=("GET", "POST")),
 }
 
 
@@ -170,7 +184,8 @@ SCOPES: dict[tuple[str, str], str] = {
     **_scope(Scope.FORMS_READ, "api-questionnaires", "api-questionnaire"),
     **_scope(Scope.RATINGS_READ, "api-therapy-trend", "api-answers", "api-answer"),
     **_scope(Scope.STUDIES_READ, "api-studies"),
-    **_scope(Scope.DATASETS_READ, "api-study-ratings", "api-study-composites"),
+    **_scope(Scope.DATASETS_READ, "api-snapshots", "api-exports", "api-export", "api-export-file"),
+    **_scope(Scope.DATASETS_WRITE, "api-snapshots", "api-exports", methods=("POST",)),
 }
 
 

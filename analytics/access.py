@@ -1,4 +1,6 @@
-"""The door to frozen data and what is made of them: for whom the coded data of the study are visible."""
+"""The door to frozen data and what is made of them: for whom the coded data of the study are visible. A file
+that leaves is fetched by who asked for it alone, and agreed to by administrators of the clinic, or by another
+for whom the data are visible."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +11,9 @@ from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
 
 from analytics.growth import JointResult
-from analytics.models import Analysis, PowerPlan, Snapshot
+from analytics.models import Analysis, Export, PowerPlan, Snapshot
 from analytics.research.plan import from_result
-from surveys.access import Actor, visible_studies
+from surveys.access import Actor, administered_clinics, person, visible_studies
 from surveys.models import Study
 
 Row = TypeVar("Row", bound=Model)
@@ -32,6 +34,35 @@ def get_analysis_or_404(user: Actor, analysis_id: UUID) -> Analysis:
 
 def get_plan_or_404(user: Actor, plan_id: UUID) -> PowerPlan:
     return get_object_or_404(_of_visible_studies(user, PowerPlan.objects.all()), pk=plan_id)
+
+
+def visible_exports(user: Actor) -> QuerySet[Export]:
+    """Files asked for by anybody, of studies whose coded data are visible: their pages, not their bytes."""
+    return _with_people(Export.objects.filter(snapshot__study__in=visible_studies(user)))
+
+
+def get_export_or_404(user: Actor, export_id: UUID) -> Export:
+    return get_object_or_404(visible_exports(user), pk=export_id)
+
+
+def get_own_export_or_404(user: Actor, export_id: UUID) -> Export:
+    """A file that the user asked for."""
+    return get_object_or_404(visible_exports(user).filter(asked_by=person(user)), pk=export_id)
+
+
+def administered_exports(user: Actor) -> QuerySet[Export]:
+    """Files asked for, of studies of the clinics that the user administers, to decide about."""
+    return _with_people(Export.objects.filter(snapshot__study__clinic__in=administered_clinics(user)))
+
+
+def get_administered_export_or_404(user: Actor, export_id: UUID) -> Export:
+    return get_object_or_404(administered_exports(user), pk=export_id)
+
+
+def _with_people(rows: QuerySet[Export]) -> QuerySet[Export]:
+    return rows.select_related("snapshot__study__clinic", "asked_by", "decided_by").prefetch_related(
+        "approvals__by"
+    )
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,7 @@ def anonymity(therapies: pd.DataFrame, together: frozenset[str]) -> Anonymity:
     spoken = therapies.groupby("patient_language")["patient"].nunique()
     languages = frozenset(str(code) for code, n in spoken.items() if n >= K)
     known = _known(therapies, together, languages)
-    steps = [LADDER[:n] for n in range(len(LADDER) + 1)]
-    sizes = [_groups(known, step) for step in steps]
-    chosen = next((n for n, found in enumerate(sizes) if _smallest(found) >= K), len(steps) - 1)
+    withheld = _withheld(known)
     exact = pd.DataFrame(
         {"patient": therapies["patient"], "therapist": known["name"], "n": therapies["n_held"]}
     )
@@ -74,11 +72,11 @@ def anonymity(therapies: pd.DataFrame, together: frozenset[str]) -> Anonymity:
         n_patients=therapies["patient"].nunique(),
         n_therapists=therapies["therapist"].nunique(),
         n_together=len(together),
-        smallest=_smallest(sizes[chosen]),
-        smallest_before=_smallest(sizes[0]),
+        smallest=_smallest(known, withheld),
+        smallest_before=_smallest(known, ()),
         n_unique=_n_alone(known, ["caseload", "sessions", *LADDER]),
         n_alone=_n_alone(exact, ["caseload", "n"]),
-        withheld=steps[chosen],
+        withheld=withheld,
         languages=languages,
     )
 
@@ -108,13 +106,21 @@ def _band(numbers: "pd.Series[int]", limits: Sequence[int]) -> "pd.Series[str]":
     return pd.Series(place, index=numbers.index).astype(str)
 
 
-def _groups(known: pd.DataFrame, withheld: tuple[str, ...]) -> "pd.Series[int]":
-    """Patients of each combination of what is not withheld."""
+def _withheld(known: pd.DataFrame) -> tuple[str, ...]:
+    """As many as it takes, from the least needed on; then those are given back, from the most needed on, that
+    it goes with."""
+    steps = [LADDER[:n] for n in range(len(LADDER) + 1)]
+    chosen = next((step for step in steps if _smallest(known, step) >= K), LADDER)
+    for name in reversed(chosen):
+        fewer = tuple(other for other in chosen if other != name)
+        chosen = fewer if _smallest(known, fewer) >= K else chosen
+    return chosen
+
+
+def _smallest(known: pd.DataFrame, withheld: tuple[str, ...]) -> int:
+    """Patients of the rarest combination of what is not withheld."""
     shown = ["caseload", "sessions", *(name for name in LADDER if name not in withheld)]
-    return known.groupby(shown)["patient"].nunique()
-
-
-def _smallest(groups: "pd.Series[int]") -> int:
+    groups = known.groupby(shown)["patient"].nunique()
     return int(groups.min()) if len(groups) else 0
 
 

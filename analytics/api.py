@@ -1,25 +1,17 @@
-"""The API of the models: the trend of a therapy, and the datasets of a study."""
+"""The API of the models: the trend of a therapy, and the studies whose data one may work with."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
 from django.db import transaction
-from django.http import StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from analytics.dataset import CODINGS, LINEAR
-from analytics.export.composites import composite_lines
-from analytics.export.long import csv_lines
 from analytics.selectors import therapy_trend
 from analytics.views.trend import PERSPECTIVES
 from surveys import audit
-from surveys.access import get_study_or_404, get_therapy_or_404, visible_studies
+from surveys.access import get_therapy_or_404, visible_studies
 from surveys.api.base import ApiView, listed
 from surveys.api.schema import LINK, TOTAL, described
 from surveys.api.strict import Choice, Slice, Strict, Text, parameters
@@ -154,7 +146,7 @@ class Studies(ApiView):
     @described(
         "listStudies",
         "Studies",
-        "Studies whose coded data you may download",
+        "Studies whose coded data you may work with",
         StudySerializer(many=True),
         example=STUDY,
         parameters=[Slice, TOTAL, LINK],
@@ -162,49 +154,3 @@ class Studies(ApiView):
     def get(self, request: Request) -> Response:
         asked = parameters(request, Slice)
         return listed(request, visible_studies(request.user).order_by("code"), asked, StudySerializer)
-
-
-class CsvRenderer(BaseRenderer):
-    """Lets a caller ask for text/csv; the view streams the lines itself, and only a refusal comes here."""
-
-    media_type = "text/csv"
-    format = "csv"
-
-    def render(
-        self, data: object, accepted_media_type: str | None = None, renderer_context: object = None
-    ) -> bytes:
-        return f"{data['detail'] if isinstance(data, dict) else data}\r\n".encode()
-
-
-def csv_download(name: str, lines: Iterator[str]) -> StreamingHttpResponse:
-    return StreamingHttpResponse(
-        lines,
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
-    )
-
-
-class StudyRatings(APIView):
-    renderer_classes = [CsvRenderer, JSONRenderer]
-
-    @extend_schema(
-        responses={(200, "text/csv"): OpenApiTypes.STR},
-        summary="Every received form of a study under codes, one row a form",
-    )
-    def get(self, request: Request, study_id: UUID) -> StreamingHttpResponse:
-        study = get_study_or_404(request.user, study_id)
-        audit.record("ratings.export", subject=study, actor=request.user, clinic=study.clinic)
-        return csv_download(f"{study.code}-ratings", csv_lines(study))
-
-
-class StudyComposites(APIView):
-    renderer_classes = [CsvRenderer, JSONRenderer]
-
-    @extend_schema(
-        responses={(200, "text/csv"): OpenApiTypes.STR},
-        summary="Composites of the therapist questionnaires, one row a therapist and period",
-    )
-    def get(self, request: Request, study_id: UUID) -> StreamingHttpResponse:
-        study = get_study_or_404(request.user, study_id)
-        audit.record("composites.export", subject=study, actor=request.user, clinic=study.clinic)
-        return csv_download(f"{study.code}-composites", composite_lines(study))

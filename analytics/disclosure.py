@@ -59,6 +59,13 @@ def lacks(patients: Mapping[Hashable, Collection[Hashable]]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def differ_by_few(one: Collection[Hashable], other: Collection[Hashable]) -> int:
+    """By how many patients two datasets differ, where these are too few to be told apart; else 0. Equal ones
+    tell nothing of anybody."""
+    n = len(set(one) ^ set(other))
+    return n if n < MIN_PATIENTS else 0
+
+
 class Group(Protocol):
     """A therapist in a table."""
 

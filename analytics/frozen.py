@@ -110,7 +110,14 @@ _FORM = (
         "From opening to sending",
         "minutes; empty: filled on paper, or taken over from a file",
     ),
-    Column("channel", "form", "text", "How the form was filled", "link, tablet, paper, staff, import"),
+    Column(
+        "channel",
+        "form",
+        "text",
+        "How the form was filled",
+        "link (patient), tablet (patient, on a tablet of the clinic), paper (patient, typed in by the"
+        " clinic's administration), staff (therapist, after signing in), import",
+    ),
     Column("device", "form", "text", "Kind of device", "phone, tablet, desktop, paper"),
     Column("layout", "form", "text", "How the items were laid out", "cards"),
     Column(

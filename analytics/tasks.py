@@ -3,6 +3,8 @@
 from celery import shared_task
 
 from analytics.services.dip_tally import study_dips_count
+from analytics.services.exports import JOB as EXPORT
+from analytics.services.exports import export_build, files_drop
 from analytics.services.freeze import JOB as FREEZE
 from analytics.services.freeze import snapshot_freeze, snapshots_of
 from analytics.services.panels import study_panels_make
@@ -21,8 +23,14 @@ jobs.register("make_panels", study_panels_make)
 jobs.register_long(FREEZE, snapshot_freeze)
 jobs.register_long(PLAN, plan_simulate)
 hindrances.register(snapshots_of)
+jobs.register_long(EXPORT, export_build)
 
 
 @shared_task(name="analytics.tasks.request_sums_checks", soft_time_limit=50, time_limit=55)
 def request_sums_checks() -> None:
     sums_checks_request()
+
+
+@shared_task(name="analytics.tasks.drop_expired_files", soft_time_limit=50, time_limit=55)
+def drop_expired_files() -> None:
+    files_drop()

@@ -1,8 +1,19 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from analytics import api
-from analytics.views import agreement, board, completion, desk_plans, dips, practice, research, trend
+from analytics import api, data_api
+from analytics.views import (
+    agreement,
+    board,
+    completion,
+    desk_data,
+    desk_plans,
+    dips,
+    practice,
+    requests,
+    research,
+    trend,
+)
 
 urlpatterns = [
     path("caseload/", board.caseload, name="therapist-home"),
@@ -26,13 +37,22 @@ urlpatterns = [
     path("studies/<uuid:study_id>/plans/new/", desk_plans.plan_new, name="desk-plan-new"),
     path("plans/<uuid:plan_id>/", desk_plans.plan, name="desk-plan"),
     path("plans/<uuid:plan_id>/cancel/", desk_plans.cancel, name="desk-plan-cancel"),
+    path("studies/<uuid:study_id>/data/", desk_data.data, name="desk-data"),
+    path("snapshots/<uuid:snapshot_id>/", desk_data.snapshot, name="desk-snapshot"),
+    path("snapshots/<uuid:snapshot_id>/cancel/", desk_data.cancel, name="desk-snapshot-cancel"),
+    path("exports/<uuid:export_id>/", desk_data.export, name="desk-export"),
+    path("exports/<uuid:export_id>/approve/", desk_data.approve, name="desk-export-approve"),
+    path("exports/<uuid:export_id>/withdraw/", desk_data.withdraw, name="desk-export-withdraw"),
+    path("exports/<uuid:export_id>/again/", desk_data.rebuild, name="desk-export-again"),
+    path("exports/<uuid:export_id>/cancel/", desk_data.export_stop, name="desk-export-cancel"),
+    path("exports/<uuid:export_id>/file/", desk_data.file, name="desk-export-file"),
+    path("clinic/requests/", requests.requests, name="clinic-requests"),
+    path("clinic/requests/<uuid:export_id>/", requests.decide, name="clinic-request"),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/therapies/<uuid:therapy_id>/trend/", api.TherapyTrend.as_view(), name="api-therapy-trend"),
     path("api/v1/studies/", api.Studies.as_view(), name="api-studies"),
-    path("api/v1/studies/<uuid:study_id>/ratings.csv", api.StudyRatings.as_view(), name="api-study-ratings"),
-    path(
-        "api/v1/studies/<uuid:study_id>/composites.csv",
-        api.StudyComposites.as_view(),
-        name="api-study-composites",
-    ),
+    path("api/v1/studies/<uuid:study_id>/snapshots/", data_api.Snapshots.as_view(), name="api-snapshots"),
+    path("api/v1/studies/<uuid:study_id>/exports/", data_api.Exports.as_view(), name="api-exports"),
+    path("api/v1/exports/<uuid:export_id>/", data_api.ExportDetail.as_view(), name="api-export"),
+    path("api/v1/exports/<uuid:export_id>/file", data_api.ExportFile.as_view(), name="api-export-file"),
 ]

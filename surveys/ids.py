@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 import uuid
+from datetime import datetime
 
 # Read aloud and typed on a tablet: no 0/O, 1/I/L, S, U. The 29 left are a prime number, which
 # the check character needs.
@@ -16,6 +17,11 @@ def uuid7() -> uuid.UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return uuid.UUID(int=value)
+
+
+def first_uuid7(at: datetime) -> uuid.UUID:
+    """The lowest that `uuid7` gives from this moment on."""
+    return uuid.UUID(int=int(at.timestamp() * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
 
 
 def check_character(body: str) -> str:

@@ -12,7 +12,7 @@ Kinds are known by name only; each app registers the handlers of its own kinds i
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
@@ -255,6 +255,12 @@ def run_due(seconds: float = 5, *, is_long: bool = False) -> int:
 def latest(kind: str, scope: object) -> Job | None:
     """The last job of this kind for this scope, whatever became of it."""
     return Job.objects.filter(kind=kind, scope=str(scope)).order_by("-id").first()
+
+
+def latest_of(kind: str, scopes: Iterable[object]) -> dict[str, Job]:
+    """The last job of this kind for each of these scopes, by the scope's text."""
+    rows = Job.objects.filter(kind=kind, scope__in=[str(scope) for scope in scopes])
+    return {job.scope: job for job in rows.order_by("id")}
 
 
 def beat(part: str) -> None:

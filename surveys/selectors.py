@@ -1,6 +1,6 @@
 """Questions over rows: to-do list, caseload, and the long rows that analytics reads."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
@@ -19,7 +19,6 @@ from surveys.models import OUTCOME_SCALE as OUTCOME_SCALE
 from surveys.models import (
     Assignment,
     Clinic,
-    Consent,
     DraftAnswer,
     ImportBatch,
     Instrument,
@@ -228,51 +227,6 @@ def study_ratings(study_id: UUID, scales: Collection[str]) -> QuerySet[Any, Rati
         therapy=F(f"{session}__therapy"),
         session=F(f"{session}__number"),
         value=F("mean"),
-    )
-
-
-def export_rows(study: Study) -> Iterator[Response]:
-    """Received forms of a study, therapist by therapist; scores come prefetched, 500 forms at a time.
-    Therapies that are left out of the research are not among them."""
-    consents = Consent.objects.filter(
-        patient=OuterRef("assignment__session__therapy__patient"),
-        text__version__study=study,
-        agreed=True,
-        at__lte=OuterRef("submitted_at"),
-    ).order_by("-at", "-pk")
-    return (
-        Response.objects.filter(assignment__study=study, assignment__session__therapy__excluded_at=None)
-        .annotate(consent_version=Subquery(consents.values("text__version__number")[:1]))
-        .select_related(
-            "instrument",
-            "assignment__version",
-            "assignment__therapist",
-            "assignment__session__therapy__therapist",
-            "assignment__session__therapy__patient",
-        )
-        .prefetch_related("scores")
-        .order_by(
-            "assignment__session__therapy__therapist__code",
-            "assignment__session__therapy__code",
-            "submitted_at",
-            "id",
-        )
-        .iterator(chunk_size=500)
-    )
-
-
-def period_scores(study: Study) -> Iterator[Score]:
-    """Scores of a study's forms about practice in general: by therapist and period, the latest form last."""
-    return (
-        Score.objects.filter(response__assignment__study=study, response__assignment__session=None)
-        .select_related("response__instrument", "response__assignment__therapist")
-        .order_by(
-            "response__assignment__therapist__code",
-            "response__assignment__period",
-            "response__submitted_at",
-            "id",
-        )
-        .iterator(chunk_size=2000)
     )
 
 

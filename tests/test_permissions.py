@@ -6,9 +6,11 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 from rest_framework.views import APIView
 
 from alliance_site.policy import POLICY, PolicyPermission
+from analytics.models import Export, Snapshot
 from surveys.models import Membership, Role, Therapist
 from surveys.services.invitations import link_issue
 from tests import factories
@@ -70,6 +72,8 @@ def url_of(name: str, cast: Cast) -> str:
         "instrument_id": {"instrument_id": factories.instrument("wai-s", "patient").pk},
         "therapist_id": {"therapist_id": Therapist.objects.get(user=cast.therapist).pk},
         "tablet_id": {"tablet_id": uuid4()},
+        "snapshot_id": {"snapshot_id": snapshot_of(cast).pk},
+        "export_id": {"export_id": snapshot_of(cast).exports.get().pk},
         # No rating that a rule points at: 404 for its therapist, as for everybody else's.
         "response_id": {"response_id": uuid4()},
         # Nothing of these ids: 404 for the researcher, as for everybody else.
@@ -84,6 +88,20 @@ def url_of(name: str, cast: Cast) -> str:
     for argument in route.pattern.converters or route.pattern.regex.groupindex:
         kwargs.update(arguments.get(argument, {}))
     return reverse(name, kwargs=kwargs)
+
+
+def snapshot_of(cast: Cast) -> Snapshot:
+    """Frozen data of the study, and a file of them that the researcher asked for."""
+    now = timezone.now()
+    found = Snapshot.objects.filter(study=cast.study).first()
+    if found is None:
+        found = Snapshot.objects.create(
+            study=cast.study, number=1, asked_at=now, read_at=now, sha256="0" * 64
+        )
+        Export.objects.create(
+            snapshot=found, tier="scores", purpose="A thesis", asked_by=cast.researcher, asked_at=now
+        )
+    return found
 
 
 @pytest.fixture
@@ -151,9 +169,13 @@ OWN_PAGES = {
         "desk-plan-new",
         "api-tokens",
         "api-questionnaires",
+        "desk-data",
+        "desk-snapshot",
+        "desk-export",
         "api-studies",
-        "api-study-ratings",
-        "api-study-composites",
+        "api-snapshots",
+        "api-exports",
+        "api-export",
     ],
     "supervisor": ["supervisor-home", "supervision-file", "shared-practices", "api-tokens"],
     "clinic_admin": [
@@ -193,6 +215,8 @@ OWN_PAGES = {
         "api-sessions",
         "api-session",
         "api-questionnaires",
+        "clinic-requests",
+        "clinic-request",
     ],
 }
 
@@ -235,7 +259,7 @@ OPEN_TO_SUPERVISORS = {"therapy", "therapy-chart", "therapy-pdf", "api-therapy-t
 
 
 @pytest.mark.parametrize(
-    "name", ["study-codebook", "desk-plans", "desk-plan-new", "api-study-ratings", "api-study-composites"]
+    "name", ["study-codebook", "desk-data", "desk-plans", "desk-plan-new", "api-snapshots", "api-exports"]
 )
 def test_another_clinic_s_study_does_not_exist(town: Cast, name: str) -> None:
     own = reverse(name, kwargs={"study_id": town.study.pk})
@@ -247,7 +271,7 @@ def test_another_clinic_s_study_does_not_exist(town: Cast, name: str) -> None:
 
 def test_a_researcher_who_treats_in_the_clinic_gets_no_data(town: Cast) -> None:
     Therapist.objects.create(clinic=town.clinic, user=town.researcher)
-    url = reverse("api-study-ratings", kwargs={"study_id": town.study.pk})
+    url = reverse("desk-data", kwargs={"study_id": town.study.pk})
     assert signed_in(town.researcher).get(url).status_code == 404
 
 

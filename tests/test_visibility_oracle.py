@@ -7,9 +7,11 @@ of these numbers in a body, also rounded to 1.2 or 1.3, says whose rating it is.
 
 import itertools
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,10 +29,14 @@ from hypothesis import strategies as st
 
 import analytics.tasks  # noqa: F401  registers what follows from ratings
 from alliance_site.policy import POLICY
+from analytics.models import Export
+from analytics.services.exports import FILE
+from analytics.storage import store
 from surveys import jobs, tasks
 from surveys.models import Patient, Response, Therapist, Therapy
 from surveys.services.patients import patient_contact_set
 from tests import factories
+from tests.analytics.clinics import frozen, read
 from tests.conftest import Cast, signed_in
 from tests.files import pdf_words
 from tests.test_permissions import ROUTES
@@ -39,8 +45,6 @@ pytestmark = pytest.mark.django_db
 assert tasks, "the handlers of messages are registered"
 
 ACTORS = ("therapist", "colleague", "supervisor", "clinic_admin", "researcher", "stranger", "superuser")
-# Coded, and the researcher's to have.
-DATASETS = {"api-study-ratings", "api-study-composites"}
 REVERSED = (4, 10)
 
 
@@ -144,6 +148,8 @@ def addresses(cast: Cast) -> Iterator[tuple[str, str]]:
         "user_id": [cast.therapist.pk, cast.colleague.pk],
         "therapist_id": [row.therapist_id for row in therapies],
         "study_id": [cast.study.pk],
+        "snapshot_id": [snapshot.pk for snapshot in cast.study.snapshots.all()],
+        "export_id": [export.pk for export in Export.objects.filter(snapshot__study=cast.study)],
     }
     readable = {name for name, method in POLICY if method == "GET"}
     for route in ROUTES:
@@ -154,6 +160,32 @@ def addresses(cast: Cast) -> Iterator[tuple[str, str]]:
                 yield route.name, reverse(route.name, kwargs=dict(zip(names, chosen, strict=True)))
     for row in therapies:
         yield "api-answers", reverse("api-answers") + f"?therapy={row.pk}"
+
+
+def _offer_a_file(cast: Cast) -> None:
+    """Frozen data, and a file of every answer that is ready for the researcher, whose bytes are theirs once
+    they have given their password: without it nobody has them."""
+    snapshot = frozen(cast.study)
+    now = timezone.now()
+    export = Export.objects.create(
+        snapshot=snapshot,
+        tier="items",
+        purpose="A thesis",
+        agreement="Folder 7",
+        asked_by=cast.researcher,
+        asked_at=now,
+        decision="approved",
+        decided_by=cast.clinic_admin,
+        decided_at=now,
+        built_at=now,
+        expires_at=now + timedelta(hours=1),
+        sha256=snapshot.sha256,
+        report={"n_left_out": 0},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ratings.csv"
+        read(snapshot, "ratings", Path(folder)).to_csv(path)
+        store(export, FILE, path)
 
 
 def walk(
@@ -182,6 +214,7 @@ def walk(
         cast.therapy.save(update_fields=["ended_on", "end_reason"])
     while jobs.run_due(600):
         pass
+    _offer_a_file(cast)
     wrong = [
         f"mail {message.subject!r}: rating {number}"
         for message in mail.outbox
@@ -193,8 +226,6 @@ def walk(
     for actor in actors:
         client = Client() if actor == "anonymous" else signed_in(getattr(cast, actor))
         for name, url in pages:
-            if name in DATASETS and actor == "researcher":
-                continue
             for address in (url, f"{url}?perspective=therapist&scale=bond") if "therap" in name else (url,):
                 body = body_of(client.get(address))
                 for number, owner, is_over, rated in ratings:

@@ -1,12 +1,11 @@
-"""Composites of the therapist questionnaires as a dataset: one row a therapist and period."""
+"""Composites of the therapist questionnaires as a table: one row a therapist and period."""
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping
-from io import StringIO
-from itertools import groupby
-from uuid import UUID
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from analytics.export.codebook import Column
+import pandas as pd
+
+from analytics.frozen import Column, Table
 from surveys.composites import (
     Component,
     ScaleKey,
@@ -15,36 +14,42 @@ from surveys.composites import (
     composites,
     equalised,
 )
-from surveys.models import Score, Study
 from surveys.packs import InstrumentFile
-from surveys.selectors import period_scores, study_instruments
 
+# By code and version: the languages of a form have the same options.
+Forms = Mapping[tuple[str, str], InstrumentFile]
 FIXED = (
-    Column("study", "study", "Code of the study", "text"),
-    Column("therapist", "therapist", "Random code of the therapist", "text"),
-    Column("period", "therapist", "Period of the forms about practice in general", "text"),
+    Column("therapist", "therapist", "text", "Therapist", "pseudonym of this dataset", tells="who"),
+    Column("period", "therapist", "text", "Period of the forms about practice in general", "text"),
 )
 
 
-def composite_columns() -> tuple[Column, ...]:
-    """What every column of the file means: the components, then the composites made of them."""
+def composites_table() -> Table:
+    """The components, then the composites made of them."""
     shipped = composites()
     parts = [part for composite in shipped for part in composite.components]
-    return (
-        *FIXED,
-        *(Column(part.code, "therapist", _meaning(part), "0 to 1; empty: missing") for part in parts),
-        *(
-            Column(
-                composite.code,
-                "therapist",
-                f"{composite.title}: mean of "
-                + ", ".join(part.code for part in composite.components)
-                + f" (definition {composite.version})",
-                "0 to 1; empty: a component is missing",
-            )
-            for composite in shipped
+    return Table(
+        "composites",
+        "Composites of what therapists say of their practice in general",
+        (
+            *FIXED,
+            *(_column(part.code, _meaning(part), "0 to 1; empty: missing") for part in parts),
+            *(
+                _column(
+                    composite.code,
+                    f"{composite.title}: mean of "
+                    + ", ".join(part.code for part in composite.components)
+                    + f" (definition {composite.version})",
+                    "0 to 1; empty: a component is missing",
+                )
+                for composite in shipped
+            ),
         ),
     )
+
+
+def _column(name: str, meaning: str, values: str) -> Column:
+    return Column(name, "therapist", "number", meaning, values)
 
 
 def _meaning(part: Component) -> str:
@@ -53,41 +58,29 @@ def _meaning(part: Component) -> str:
     return f"{part.instrument}, {of_scales}: (item mean − lowest option) / (highest − lowest option)"
 
 
-def composite_lines(study: Study) -> Iterator[str]:
-    """CSV (UTF-8, RFC 4180) line by line, header first: therapists and periods with at least one form."""
-    forms = {instrument.pk: instrument.form for instrument in study_instruments(study)}
-    buffer = StringIO()
-    writer = csv.DictWriter(buffer, [column.name for column in composite_columns()], lineterminator="\r\n")
-    writer.writeheader()
-    for (therapist, period), scores in groupby(period_scores(study), _therapist_and_period):
-        values = _equalised(scores, forms)
-        writer.writerow(
-            {
-                "study": study.code,
-                "therapist": therapist,
-                "period": period,
-                **{
-                    part.code: component_value(part, values)
-                    for composite in composites()
-                    for part in composite.components
-                },
-                **{composite.code: composite_value(composite, values) for composite in composites()},
-            }
-        )
-    yield buffer.getvalue()
+def composites_of(practice: pd.DataFrame, forms: Forms) -> pd.DataFrame:
+    """From the rows of the table `practice`: therapists and periods with at least one form."""
+    trait = practice[practice["about"] == "trait"]
+    rows = [
+        {"therapist": therapist, "period": period, **_values(_equalised(given.to_dict("records"), forms))}
+        for (therapist, period), given in trait.groupby(["therapist", "period"], sort=True)
+    ]
+    return pd.DataFrame(rows, columns=[column.name for column in composites_table().columns])
 
 
-def _therapist_and_period(score: Score) -> tuple[str, str]:
-    assignment = score.response.assignment
-    assert assignment.therapist is not None, "a form about practice in general belongs to a therapist"
-    return assignment.therapist.code, assignment.period
-
-
-def _equalised(scores: Iterable[Score], forms: Mapping[UUID, InstrumentFile]) -> dict[ScaleKey, float | None]:
-    """By instrument and scale; where a form was filled in two versions, the later one stands."""
-    return {
-        (score.response.instrument.code, score.scale): None
-        if score.mean is None
-        else equalised(forms[score.response.instrument_id], score.mean)
-        for score in scores
+def _values(values: Mapping[ScaleKey, float | None]) -> dict[str, float | None]:
+    parts = [part for composite in composites() for part in composite.components]
+    return {part.code: component_value(part, values) for part in parts} | {
+        composite.code: composite_value(composite, values) for composite in composites()
     }
+
+
+def _equalised(rows: Iterable[dict[Any, Any]], forms: Forms) -> dict[ScaleKey, float | None]:
+    """By instrument and scale; where a form was filled in two versions, the later one stands."""
+    found: dict[ScaleKey, float | None] = {}
+    for row in rows:
+        form = forms[row["instrument"], row["instrument_version"]]
+        for scale in form.scales:
+            mean = row[scale.code]
+            found[form.code, scale.code] = None if pd.isna(mean) else equalised(form, float(mean))
+    return found

@@ -144,12 +144,13 @@ def table_of(table: Table, rules: Rules) -> Table:
     """The description of a table as it is in the file."""
     if rules.tier == ITEMS:
         return table
-    columns = [_described(column, rules) for column in table.columns if _is_kept(column)]
+    columns = [_described(column, rules) for column in table.columns if is_in_scores(column)]
     extra = {"therapies": (ENDED_WEEK,), "therapists": (N_TOGETHER,)}.get(table.name, ())
     return replace(table, columns=(*columns, *(_described(column, rules) for column in extra)))
 
 
-def _is_kept(column: Column) -> bool:
+def is_in_scores(column: Column) -> bool:
+    """Whether a file of scores has this column of a frozen table."""
     is_item = column.name.startswith("item_") and column.kind == "integer" and bool(column.missing)
     return column.tells != "when" and column.name not in PARADATA and not is_item
 

@@ -1,6 +1,6 @@
 """The models of this app. One file per topic; import them from here."""
 
-from analytics.models.data import Export, Snapshot, StoredChunk, StoredFile
+from analytics.models.data import Export, ExportApproval, Snapshot, StoredChunk, StoredFile
 from analytics.models.desk import Analysis, AnalysisLock, PowerPlan, PublishedTable
 from analytics.models.dips import DipReview, DipRules, DipTally
 from analytics.models.fits import GrowthFit, RatingChange, RatingCount, TherapySums
@@ -13,6 +13,7 @@ __all__ = [
     "DipRules",
     "DipTally",
     "Export",
+    "ExportApproval",
     "GrowthFit",
     "Panel",
     "PowerPlan",

@@ -62,6 +62,9 @@ class Export(models.Model):
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="exports")
     tier = models.CharField(max_length=8, choices=Tier)
     purpose = models.TextField(max_length=1000)
+    agreement = models.CharField(
+        max_length=200, blank=True, help_text="Of every answer: where the signed agreement about it is kept"
+    )
     asked_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, related_name="+", help_text="Empty: the operator"
     )
@@ -74,6 +77,9 @@ class Export(models.Model):
     built_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     sha256 = models.CharField(max_length=64, blank=True, help_text="Of the file")
+    confirmed_at = models.DateTimeField(
+        null=True, help_text="When who asked gave their password to fetch the file as it was built"
+    )
 
     class Meta:
         constraints = [
@@ -89,10 +95,29 @@ class Export(models.Model):
                 name="export_is_decided_by_a_second_person",
             ),
             models.CheckConstraint(condition=Q(tier__in=["scores", "items"]), name="export_tier_is_known"),
+            models.CheckConstraint(
+                condition=~Q(tier="items") | ~Q(agreement=""), name="export_of_items_has_an_agreement"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.tier} of {self.snapshot_id}"
+
+
+class ExportApproval(models.Model):
+    """That somebody agrees to a file leaving. How many of these it takes, and whose, says
+    `analytics.services.exports`; a trigger refuses that of who asked for the file."""
+
+    export = models.ForeignKey(Export, on_delete=models.PROTECT, related_name="approvals")
+    by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    is_admin = models.BooleanField(help_text="As administrator of the clinic, not as another researcher")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["export", "by"], name="export_approval_once")]
+
+    def __str__(self) -> str:
+        return f"{self.by_id} to {self.export_id}"
 
 
 class StoredFile(models.Model):

@@ -1,8 +1,9 @@
 """What every view of the API is."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from rest_framework.exceptions import APIException, Throttled
@@ -11,7 +12,12 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
+from surveys.access import person
+from surveys.api.errors import Conflict
 from surveys.api.schema import ApiSchema
+from surveys.services.client_keys import KeyUsedBefore, once
+
+KEY_TAKEN = "Something else was sent under this Idempotency-Key before. Give a new one."
 
 Row = TypeVar("Row", bound=Model)
 
@@ -62,3 +68,12 @@ def part_links(
         yield "prev", f"{address}?{urlencode(before)}"
     if offset + limit < total:
         yield "next", f"{address}?{urlencode({**asked, names[1]: offset + limit})}"
+
+
+def once_under(request: Request, key: UUID, do: Callable[[], Model]) -> tuple[UUID, bool]:
+    """What is sent under a key is done once; the id of the row, and whether it is new. Raises Conflict."""
+    sent = {"path": request.path, "body": request.data}
+    try:
+        return once(user=person(request.user), key=key, sent=sent, do=do)
+    except KeyUsedBefore as error:
+        raise Conflict(KEY_TAKEN) from error

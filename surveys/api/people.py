@@ -14,7 +14,7 @@ from surveys.access import (
     loggable_therapies,
     person,
 )
-from surveys.api.base import ApiView, listed
+from surveys.api.base import ApiView, listed, once_under
 from surveys.api.errors import Conflict, refused
 from surveys.api.schema import KEY, LINK, TOTAL, described
 from surveys.api.strict import Choice, Day, NoParameters, Slice, Strict, Text, body, client_key, parameters
@@ -22,12 +22,10 @@ from surveys.clinic_access import administered_studies, clinic_patients, get_pat
 from surveys.desk import own_therapists, study_arms
 from surveys.models import Clinic, Patient, Study, Therapist, Therapy, User
 from surveys.readiness import form_languages
-from surveys.services.client_keys import KeyUsedBefore, once
 from surveys.services.people import PeopleRefused, patient_add
 from surveys.services.therapies import TherapyRefused, TherapyRuns, therapy_begin
 
 LANGUAGES = list(form_languages())
-KEY_TAKEN = "Something else was sent under this Idempotency-Key before. Give a new one."
 
 
 class PatientSerializer(serializers.Serializer):
@@ -148,11 +146,8 @@ class Patients(ApiView):
 
 def created(request: Request, key: UUID, do: Any) -> tuple[UUID, bool]:
     """Once under the key; what the services refuse as the answers of the API."""
-    sent = {"path": request.path, "body": request.data}
     try:
-        return once(user=person(request.user), key=key, sent=sent, do=do)
-    except KeyUsedBefore as error:
-        raise Conflict(KEY_TAKEN) from error
+        return once_under(request, key, do)
     except TherapyRuns as error:
         raise Conflict(str(error)) from error
     except (PeopleRefused, TherapyRefused) as error:

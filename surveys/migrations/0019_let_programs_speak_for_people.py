@@ -39,7 +39,11 @@ class Migration(migrations.Migration):
                                 ("forms:read", "Read questionnaires"),
                                 ("ratings:read", "Read ratings that you may see"),
                                 ("studies:read", "Read the list of studies"),
-                                ("datasets:read", "Download coded data of studies"),
+                                (
+                                    "datasets:read",
+                                    "Read what was frozen of studies, and fetch approved files",
+                                ),
+                                ("datasets:write", "Freeze data of studies, and ask for files"),
                             ],
                             max_length=20,
                         ),

@@ -22,7 +22,8 @@ class Scope(models.TextChoices):
     FORMS_READ = "forms:read", _("Read questionnaires")
     RATINGS_READ = "ratings:read", _("Read ratings that you may see")
     STUDIES_READ = "studies:read", _("Read the list of studies")
-    DATASETS_READ = "datasets:read", _("Download coded data of studies")
+    DATASETS_READ = "datasets:read", _("Read what was frozen of studies, and fetch approved files")
+    DATASETS_WRITE = "datasets:write", _("Freeze data of studies, and ask for files")
 
 
 class ApiToken(models.Model):

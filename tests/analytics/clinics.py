@@ -1,9 +1,11 @@
 """A small study with ratings, for what is made of ratings."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from django.utils import timezone
 
 from analytics.models import GrowthFit, Snapshot
 from analytics.selection import Selection
-from analytics.services.freeze import snapshot_freeze
+from analytics.services.freeze import pseudonyms, snapshot_freeze
 from analytics.storage import fetch
 from surveys.models import Assignment, Role, Study, Therapy, User
 from surveys.progress import silent
@@ -53,6 +55,17 @@ def rated_clinic(
                     forms.append(_filled(due[number + 1, rater], dict(enumerate(values, start=1))))
     responses_enter(study=study, forms=forms)
     return study, user
+
+
+def research_clinic(n_therapists: int = 3, n_patients: int = 6) -> Study:
+    """A study with therapies and no form yet: enough people for a dataset, and quick to freeze."""
+    clinic = factories.make_clinic()
+    study = factories.make_study(clinic)
+    for k in range(n_therapists):
+        owner = factories.make_user(f"t{k}@example.org", Role.THERAPIST, clinic=clinic)
+        for _ in range(n_patients):
+            factories.make_therapy(study, owner)
+    return study
 
 
 def rate(therapy: Therapy, value: int = 6) -> None:
@@ -112,6 +125,24 @@ def frozen(study: Study, selection: Selection = WHOLE) -> Snapshot:
     snapshot_freeze(str(snapshot.pk), silent)()
     snapshot.refresh_from_db()
     return snapshot
+
+
+def dataset(study: Study) -> list[dict[str, Any]]:
+    """Every form of the study as it is frozen now, of the alliance and of practice; missing values are None,
+    and people and therapies go by their codes here, which they never do in a file."""
+    snapshot, rows = frozen(study), []
+    names = pseudonyms(snapshot)
+    codes = {
+        names(prefix, row.pk): row.code
+        for therapy in study.therapies.select_related("patient", "therapist")
+        for prefix, row in (("E", therapy), ("P", therapy.patient), ("T", therapy.therapist))
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for table in ("ratings", "practice"):
+            frame = read(snapshot, table, Path(folder)).astype(object)
+            rows += frame.where(frame.notna(), None).to_dict("records")
+    shown = ("therapist", "patient", "therapy")
+    return [row | {name: codes.get(row[name], row[name]) for name in shown} for row in rows]
 
 
 def read(snapshot: Snapshot, name: str, folder: Path) -> pd.DataFrame:

@@ -13,8 +13,7 @@ from surveys import jobs
 from surveys.models import Consent, ConsentText, Score, Study, StudyVersion, Therapy
 from surveys.selectors import study_counts, study_ratings, with_counts
 from tests import factories
-from tests.analytics.clinics import fits, rated_clinic
-from tests.analytics.test_downloads import download
+from tests.analytics.clinics import dataset, fits, rated_clinic
 from tests.conftest import Cast, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -95,8 +94,8 @@ def test_a_therapy_that_is_left_out_is_in_no_download_and_no_count(cast: Cast) -
         user=cast.therapist,
     )
     leave_out(cast.therapy)
-    lines = download(cast)
-    assert sorted((row["therapy"], row["rater"]) for row in lines) == [
+    lines = dataset(cast.study)
+    assert sorted((row["therapy"] or "", row["rater"]) for row in lines) == [
         ("", "therapist"),
         (other.code, "patient"),
         (other.code, "therapist"),
@@ -128,9 +127,13 @@ def test_every_row_says_under_which_declaration_it_was_given(cast: Cast) -> None
     other = factories.make_therapy(cast.study, cast.therapist)
     Consent.objects.create(patient=other.patient, text=text, agreed=False, at=timezone.now(), channel="link")
     factories.give(factories.form_of(factories.hold_session(other), "patient"), 6)
-    versions = {(row["therapy"], row["rater"]): row["consent_version"] for row in download(cast)}
+    factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"), 6)
+    versions = {
+        (row["therapy"], row["session"], row["rater"]): row["consent_version"] for row in dataset(cast.study)
+    }
     assert versions == {
-        (cast.therapy.code, "patient"): "",
-        (cast.therapy.code, "therapist"): "7",
-        (other.code, "patient"): "",
+        (cast.therapy.code, 1, "patient"): None,
+        (cast.therapy.code, 1, "therapist"): None,
+        (cast.therapy.code, 2, "patient"): 7,
+        (other.code, 1, "patient"): None,
     }

@@ -43,16 +43,12 @@ def test_a_day_that_the_file_gave_is_in_the_dataset(cast: Cast, tmp_path: Path) 
     assert [day if day == day else None for day in sessions["held_on"]] == [None, date(2015, 3, 1)]
 
 
-def test_the_download_and_its_codebook_say_what_was_taken_over(cast: Cast) -> None:
+def test_the_frozen_table_and_its_codebook_say_what_was_taken_over(cast: Cast, tmp_path: Path) -> None:
     batch = stored(cast, table([7, "B", "4.25", ""], head=WIDE))
-    client = signed_in(cast.researcher)
-    lines = b"".join(
-        client.get(reverse("api-study-ratings", args=[cast.study.pk])).streaming_content
-    ).decode()
-    assert (
-        lines.count("\n") == 2 and ",import," in lines and "1900" not in lines and "B" not in lines.split(",")
-    )
-    page = client.get(reverse("study-codebook", args=[cast.study.pk])).content.decode()
+    ratings = read(frozen(cast.study), "ratings", tmp_path)
+    assert list(ratings["channel"]) == ["import"] and "1900" not in ratings.to_csv()
+    assert "B" not in set(ratings["therapist"])
+    page = signed_in(cast.researcher).get(reverse("study-codebook", args=[cast.study.pk])).content.decode()
     assert "Signed on paper in 2015." in page and batch.file_name not in page
 
 

@@ -177,13 +177,16 @@ PAGES = (
     View("shared-practices", "supervisor", "/supervision/practices/"),
     View("supervisee-practice", "supervisor", by_link("/supervision/practices/", "/supervision/practices/0")),
     View("studies", "researcher", "/studies/"),
-    View("codebook", "researcher", by_link("/studies/", "codebook")),
-    View("plans", "researcher", by_link("/studies/", "codebook", "plans")),
-    View("plan-new", "researcher", by_link("/studies/", "codebook", "plans", "plans/new")),
+    View("codebook", "researcher", by_link("/studies/", "/data/", "codebook")),
+    View("plans", "researcher", by_link("/studies/", "/data/", "plans")),
+    View("plan-new", "researcher", by_link("/studies/", "/data/", "plans", "plans/new")),
+    View("desk-data", "researcher", by_link("/studies/", "/data/")),
     View("admin-home", "clinic_admin", "/clinic/"),
     View("clinic", "clinic_admin", "/clinic/contact/"),
     View("completion", "clinic_admin", "/clinic/completion/"),
     View("completion-all", "clinic_admin", "/clinic/completion/?period=all"),
+    View("clinic-requests", "clinic_admin", "/clinic/requests/"),
+    View("clinic-request", "clinic_admin", by_link("/clinic/requests/", "/clinic/requests/0")),
     View("clinic-messages", "clinic_admin", "/clinic/messages/"),
     View("clinic-choice", "clinic_admin", "/clinic/choose/"),
     View("reception", "clinic_admin", "/reception/"),
@@ -550,7 +553,7 @@ def tablet(page: Page, site: Site) -> Iterator[str]:
 
 def plan_study(page: Page, site: Site) -> Iterator[str]:
     """A plan with something to mend, then one that is simulated."""
-    page.goto(by_link("/studies/", "codebook", "plans", "plans/new")(page, site))
+    page.goto(by_link("/studies/", "/data/", "plans", "plans/new")(page, site))
     page.locator("[name=title]").fill("A second study")
     page.locator("[name=n_studies]").fill("1")
     page.locator("main form button.button-primary").click()
@@ -566,12 +569,40 @@ def plan_study(page: Page, site: Site) -> Iterator[str]:
     yield "plan"
 
 
+def research_desk(page: Page, site: Site) -> Iterator[str]:
+    """Data that are frozen, and a file of them that is asked for; the administrator finds the request."""
+    desk = by_link("/studies/", "/data/")(page, site)
+    page.goto(desk)
+    page.locator("main details > summary").click()
+    page.locator("[name=started_until]").fill("2001-01-01")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "desk-data-refused"
+    page.goto(desk)
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("#job[aria-label]")
+    yield "desk-data-waiting"
+    page.wait_for_selector("#result tbody tr:first-child td[data-label=SHA-256]", timeout=60_000)
+    yield "desk-data-frozen"
+    page.locator("#result tbody th a").first.click()
+    page.wait_for_selector("[name=purpose]")
+    yield "desk-snapshot"
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "desk-snapshot-slip"
+    page.locator("[name=purpose]").fill("A thesis on how both see the bond; kept on the institute’s server.")
+    page.locator("[name=tier][value=scores]").check()
+    page.locator("main form button.button-primary").click()
+    page.wait_for_url("**/exports/*/")
+    yield "desk-export"
+
+
 # Pages that are reached by filling something in.
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
     "": (patient_form, end_of_part),
     "therapist": (after_a_session, hand_over),
     "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
-    "researcher": (new_token, plan_study),
+    "researcher": (new_token, plan_study, research_desk),
 }
 
 

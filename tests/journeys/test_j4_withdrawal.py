@@ -1,12 +1,11 @@
 """A patient agrees or not, sees what they sent, and ends their part: it holds at once, everywhere."""
 
-import csv
-import io
 import json
 import secrets
 from datetime import date
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -21,11 +20,11 @@ ANSWERS = [6, 5, 7, 2, 6, 5, 6, 4, 7, 3, 5, 6]
 PICTURES = ROOT / "var" / "journey-pictures"
 
 
-def somebody(site: Site) -> tuple[str, str, list[str]]:
+def somebody(site: Site) -> tuple[str, list[str]]:
     """A running therapy of another therapist than the demonstration's, with forms that the patient sent and
-    two or more that they missed: its id, its code, and those."""
-    ((therapy, code, missed),) = site.sql(
-        """SELECT therapy.id::text, therapy.code,
+    two or more that they missed: its id, and those."""
+    ((therapy, missed),) = site.sql(
+        """SELECT therapy.id::text,
                   array_agg(form.id::text) FILTER (WHERE form.state = 'due')
            FROM surveys_therapy therapy
            JOIN surveys_session session ON session.therapy_id = therapy.id
@@ -37,7 +36,7 @@ def somebody(site: Site) -> tuple[str, str, list[str]]:
            ORDER BY therapy.id LIMIT 1""",
         site.manifest["therapy_ids"],
     )
-    return therapy, code, missed
+    return therapy, missed
 
 
 def waiting_syncs(site: Site, therapy: str) -> int:
@@ -46,10 +45,26 @@ def waiting_syncs(site: Site, therapy: str) -> int:
     return int(site.sql(f"{jobs} AND state IN ('pending', 'running')", therapy)[0][0])
 
 
-def therapies_of_the_download(site: Site) -> list[str]:
+def freeze(site: Site) -> dict[str, Any]:
+    """The study's data frozen as they are now, as the researcher's program has it done."""
     study = site.api("researcher", "/api/v1/studies/")[0]["id"]
-    text = site.api("researcher", f"/api/v1/studies/{study}/ratings.csv")
-    return [row["therapy"] for row in csv.DictReader(io.StringIO(text))]
+    path = f"/api/v1/studies/{study}/snapshots/"
+    token = site.manifest["accounts"]["researcher"]["api_token"]
+    headers = {"Authorization": f"Token {token}"}
+    asked = httpx.post(site.base_url + path, headers=headers, json={}, timeout=30)
+    assert asked.status_code == 202, asked.text
+    return wait_for("frozen data", lambda: _frozen(site, path, asked.json()["id"]), 60)
+
+
+def snapshot_now(site: Site, snapshot: dict[str, Any]) -> dict[str, Any]:
+    study = site.api("researcher", "/api/v1/studies/")[0]["id"]
+    rows = site.api("researcher", f"/api/v1/studies/{study}/snapshots/")
+    return next(row for row in rows if row["id"] == snapshot["id"])
+
+
+def _frozen(site: Site, path: str, snapshot: str) -> dict[str, Any] | None:
+    rows = site.api("researcher", path)
+    return next((row for row in rows if row["id"] == snapshot and row["read_at"]), None)
 
 
 def n_modelled(site: Site) -> int:
@@ -76,7 +91,7 @@ def test_from_the_receipt_to_the_end_of_the_part(
     site: Site, browser: Browser, size: dict[str, Any], choice: str
 ) -> None:
     name = "phone" if size is PHONE else "desk"
-    therapy, therapy_code, (first, second, *_) = somebody(site)
+    therapy, (first, second, *_) = somebody(site)
     link = new_link(site, first, days_open=3)
     context = browser.new_context(**size)
     page = context.new_page()
@@ -133,8 +148,7 @@ def test_from_the_receipt_to_the_end_of_the_part(
     other_link = new_link(site, second, days_open=3)
 
     # Three choices, none made; by keyboard to the second page, which names the day; then it is done.
-    before = n_modelled(site)
-    assert therapy_code in therapies_of_the_download(site)
+    before, frozen = n_modelled(site), freeze(site)
     page.get_by_role("link", name="End your part").click()
     expect(page.get_by_role("radio")).to_have_count(3)
     expect(page.locator(":checked")).to_have_count(0)
@@ -154,7 +168,14 @@ def test_from_the_receipt_to_the_end_of_the_part(
     stranger.goto(other_link)
     expect(stranger.get_by_role("heading", level=1)).to_have_text("Thank you, there is nothing to do")
     assert site.sql(sharing, first) == ([] if choice == "erase" else [("none",)])
-    assert therapy_code not in therapies_of_the_download(site)
+    without = freeze(site)
+    assert without["counts"]["n_left_out"] == frozen["counts"]["n_left_out"] + 1
+    assert without["counts"]["n_episodes"] == frozen["counts"]["n_episodes"] - 1
+    earlier = snapshot_now(site, frozen)
+    if choice == "exclude":
+        assert earlier["n_left_out_since"] == 1 and earlier["erased_at"] is None
+    else:
+        assert earlier["erased_at"] is not None
     wait_for("a model without the therapy", lambda: n_modelled(site) == before - 1, 30)
     ((detail,),) = site.sql(
         """SELECT detail FROM surveys_auditevent WHERE act = 'withdrawal.enter' ORDER BY id DESC LIMIT 1"""
@@ -224,7 +245,7 @@ def test_the_declaration_is_answered_once_and_the_information_stays_in_reach(
     site: Site, browser: Browser, size: dict[str, Any], answer: str
 ) -> None:
     name = "phone" if size is PHONE else "desk"
-    _, therapy_code, (form, *_) = somebody(site)
+    therapy, (form, *_) = somebody(site)
     link = new_link(site, form, days_open=3)
     ask_consent(site, form)
     page = browser.new_context(**size).new_page()
@@ -246,5 +267,6 @@ def test_the_declaration_is_answered_once_and_the_information_stays_in_reach(
     other = browser.new_context(**size).new_page()
     other.goto(link)
     expect(other.get_by_role("radio")).to_have_count(0)
-    assert (therapy_code in therapies_of_the_download(site)) == (answer == "yes")
+    left_out = site.sql("SELECT excluded_at IS NOT NULL FROM surveys_therapy WHERE id = %s", therapy)
+    assert left_out == [(answer == "no",)]
     assert errors == []

@@ -1,9 +1,10 @@
 """The main job: a patient answers on a phone, the model refits, the therapist sees the point, the
-researcher downloads the row, and all four places agree."""
+researcher freezes the row, and all four places agree."""
 
-import csv
 import io
+from typing import Any
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -55,8 +56,8 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
     assert phone.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert errors == []
 
-    ((therapy, study, code, session, stored, score),) = site.sql(
-        """SELECT therapy.id::text, therapy.study_id::text, therapy.code, session.number, response.answers,
+    ((therapy, study, session, stored, score),) = site.sql(
+        """SELECT therapy.id::text, therapy.study_id::text, session.number, response.answers,
                   score.mean
            FROM surveys_response response
            JOIN surveys_score score ON score.response_id = response.id AND score.scale = 'total'
@@ -113,16 +114,34 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
 
     desk = browser.new_context(**DESK).new_page()
     sign_in(desk, site, "researcher")
-    with desk.expect_download() as download:
-        desk.locator(f"a[href='/api/v1/studies/{study}/ratings.csv']").click()
-    text = download.value.path().read_text()
-    (line,) = [
-        row
-        for row in csv.DictReader(io.StringIO(text, newline=""))
-        if (row["therapy"], row["session"], row["rater"]) == (code, str(session), "patient")
-    ]
-    assert float(line["total"]) == score
-    assert [int(line[f"item_{item}"]) for item in range(1, 13)] == ANSWERS
+    desk.locator(f"a.button[href='/studies/{study}/data/']").click()
+    snapshot = freeze(desk)
+    line = frozen_row(site, snapshot, session, ANSWERS)
+    assert (line["rater"], line["total"]) == ("patient", score)
+
+
+def freeze(page: Page) -> str:
+    """From the desk of a study: its data frozen as they are now; the id of the snapshot."""
+    link = page.locator("#result tbody th a")
+    before = link.count()
+    page.get_by_role("button", name="Freeze the data as they are now").click()
+    expect(link).to_have_count(before + 1, timeout=60_000)
+    newest = page.locator("#result tbody tr:first-child td[data-label=SHA-256]")
+    expect(newest).to_be_visible(timeout=60_000)
+    return str(link.first.get_attribute("href")).strip("/").rpartition("/")[2]
+
+
+def frozen_row(site: Site, snapshot: str, session: int, answers: list[int]) -> dict[str, Any]:
+    """A rating of this session with these answers in a snapshot's frozen table."""
+    chunks = site.sql(
+        "SELECT content FROM analytics_storedchunk chunk JOIN analytics_storedfile file ON file.id = file_id"
+        " WHERE file.snapshot_id = %s AND file.name = 'ratings.parquet' ORDER BY chunk.number",
+        snapshot,
+    )
+    ratings = pd.read_parquet(io.BytesIO(b"".join(bytes(row[0]) for row in chunks)))
+    items = ratings[[f"item_{item}" for item in range(1, 13)]]
+    row, *_ = ratings[(items == answers).all(axis=1) & (ratings["session"] == session)].to_dict("records")
+    return {str(key): value for key, value in row.items()}
 
 
 def test_the_form_works_without_script_and_by_keyboard(site: Site, browser: Browser) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics.export.codebook import FIXED
+from analytics.frozen import tables
 from surveys import packs
 from surveys.packs import InstrumentFile, InstrumentFileError, UnreadableFileError, built_in, parse
 
@@ -435,7 +435,9 @@ def test_a_response_scale_needs_more_than_one_value():
     )
 
 
-@pytest.mark.parametrize("code", [*(column.name for column in FIXED), "item_7", "calm_answered"])
+@pytest.mark.parametrize(
+    "code", [*(column.name for column in tables([])[0].columns), "item_7", "calm_answered"]
+)
 def test_a_scale_cannot_take_another_column_of_the_dataset(code):
     sentence = "Scales, entry 1: 'code' is the name of another column of the dataset; choose another one."
     assert problems_of(SMALL_FORM.replace('code = "calm"', f'code = "{code}"')) == (sentence,)

@@ -1,7 +1,5 @@
 """A form on paper: the sheet, and typing it in."""
 
-import csv
-import io
 from datetime import datetime, time, timedelta
 
 import pytest
@@ -10,7 +8,6 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from analytics.export.long import csv_lines
 from surveys.models import (
     Assignment,
     AuditEvent,
@@ -27,6 +24,7 @@ from surveys.services.paper import Sheet, moment_on, paper_enter
 from surveys.services.responses import FormClosed, drafts_save
 from surveys.services.therapies import therapy_transfer
 from tests import factories
+from tests.analytics.clinics import dataset
 from tests.conftest import Cast, signed_in
 
 
@@ -278,8 +276,8 @@ def test_who_does_not_agree_to_research_alone_is_not_stored(cast: Cast, patient_
 
 def test_the_dataset_says_that_a_form_came_on_paper(cast: Cast, patient_form: Assignment) -> None:
     enter(cast, patient_form)
-    [row] = csv.DictReader(io.StringIO("".join(csv_lines(cast.study))))
-    assert (row["channel"], row["device"], row["minutes"]) == ("paper", "paper", "")
+    [row] = dataset(cast.study)
+    assert (row["channel"], row["device"], row["minutes"]) == ("paper", "paper", None)
     codebook = signed_in(cast.researcher).get(f"/studies/{cast.study.pk}/codebook/").content.decode()
     assert "typed in by the clinic" in codebook
 

@@ -109,8 +109,8 @@ def test_nothing_of_a_test_run_is_in_any_list_count_download_or_model(
     factories.give(Assignment.objects.get(study=test), 6)
     assert pages() == before
     researcher = signed_in(cast.researcher)
-    for name in ("ratings.csv", "composites.csv"):
-        assert researcher.get(f"/api/v1/studies/{test.pk}/{name}").status_code == 404
+    for path in (f"/studies/{test.pk}/data/", f"/api/v1/studies/{test.pk}/snapshots/"):
+        assert researcher.get(path).status_code == 404
     for path in (f"patients/{therapy.patient.pk}/", f"therapies/{therapy.pk}/", f"studies/{test.pk}/"):
         assert admin.get(f"/clinic/{path}").status_code == 404
     study_refit(str(test.pk))()
