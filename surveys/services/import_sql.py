@@ -185,3 +185,14 @@ SETTLE = """
         AND (therapy.started_on, therapy.ended_on) IS DISTINCT FROM
             (coalesce(days.first, %(unknown)s), coalesce(days.last, %(unknown)s))
 """
+
+# Of a list of forms; what is left without its parent goes first.
+TAKE_OUT_FORMS = (
+    """DELETE FROM surveys_score WHERE response_id IN (
+        SELECT id FROM surveys_response WHERE assignment_id = ANY(%s::uuid[]))""",
+    "DELETE FROM surveys_response WHERE assignment_id = ANY(%s::uuid[])",
+    "DELETE FROM surveys_assignment WHERE id = ANY(%s::uuid[])",
+)
+TAKE_OUT_SESSIONS = """
+    DELETE FROM surveys_session WHERE id IN (SELECT id FROM surveys_session WHERE batch_id = %s LIMIT %s)
+"""

@@ -8,7 +8,7 @@ keep their order by microseconds. `Session.timing` says that such a day is none;
 it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -22,17 +22,26 @@ from surveys.models import (
     ImportBatch,
     ImportedPerson,
     Patient,
-    Response,
-    Session,
     StudyVersion,
     Therapist,
     Therapy,
 )
 from surveys.models.people import UNKNOWN_DAY
 from surveys.services.import_rows import Report, Staged
-from surveys.services.import_sql import ACCEPTED, ASSIGNMENTS, RESPONSES, SCORES, SESSIONS, SETTLE
+from surveys.services.import_sql import (
+    ACCEPTED,
+    ASSIGNMENTS,
+    RESPONSES,
+    SCORES,
+    SESSIONS,
+    SETTLE,
+    TAKE_OUT_FORMS,
+    TAKE_OUT_SESSIONS,
+)
 
 BLOCK = 20_000
+# Rows that are deleted with what hangs on them, so many at a time.
+PEOPLE = 5_000
 
 
 def staged_store(batch: ImportBatch, staged: Staged, version: StudyVersion, report: Report) -> dict[str, int]:
@@ -90,9 +99,9 @@ def _people(batch: ImportBatch, staged: Staged, used: dict[str, set[int]]) -> di
         if one.is_new:
             therapists.append(Therapist(id=one.id, clinic=clinic, code=therapist_code()))
             notes.append(ImportedPerson(batch=batch, therapist_id=one.id, code=one.code))
-    Patient.objects.bulk_create(patients, batch_size=5_000)
-    Therapist.objects.bulk_create(therapists, batch_size=5_000)
-    ImportedPerson.objects.bulk_create(notes, batch_size=5_000)
+    Patient.objects.bulk_create(patients, batch_size=PEOPLE)
+    Therapist.objects.bulk_create(therapists, batch_size=PEOPLE)
+    ImportedPerson.objects.bulk_create(notes, batch_size=PEOPLE)
     return {"new_patients": len(patients), "new_therapists": len(therapists)}
 
 
@@ -122,7 +131,7 @@ def _therapies(cursor: CursorWrapper, batch: ImportBatch, staged: Staged) -> int
         for patient, therapist, _, is_new in rows
         if is_new
     }
-    Therapy.objects.bulk_create(new.values(), batch_size=5_000)
+    Therapy.objects.bulk_create(new.values(), batch_size=PEOPLE)
     cursor.execute(
         "UPDATE import_therapy SET therapy = given.therapy FROM unnest(%s::int[], %s::uuid[])"
         " AS given (patient, therapy) WHERE import_therapy.patient = given.patient",
@@ -150,24 +159,37 @@ def _settle(cursor: CursorWrapper, therapies: list[UUID]) -> None:
 
 def batch_take_out(batch: ImportBatch, report: Report) -> None:
     """Deletes everything that the batch brought, in the caller's transaction; what hangs on it must have been
-    looked for."""
+    looked for. What else points at one of these rows makes the database refuse the whole."""
     forms = Assignment.objects.filter(batch=batch)
     total, done = forms.count(), 0
-    therapies = list(
-        Therapy.objects.filter(sessions__assignments__batch=batch).distinct().values_list("pk", flat=True)
-    )
-    while block := list(forms.order_by("pk").values_list("pk", flat=True)[:BLOCK]):
-        report("taking_out", done, total)
-        Response.objects.filter(assignment__in=block).delete()
-        Assignment.objects.filter(pk__in=block).delete()
-        done += len(block)
-    Session.objects.filter(batch=batch).delete()
-    people = ImportedPerson.objects.filter(batch=batch)
-    patients = list(people.exclude(patient=None).values_list("patient", flat=True))
-    therapists = list(people.exclude(therapist=None).values_list("therapist", flat=True))
-    Therapy.objects.filter(batch=batch).delete()
-    people.delete()
-    Patient.objects.filter(pk__in=patients).delete()
-    Therapist.objects.filter(pk__in=therapists).delete()
+    own = Therapy.objects.filter(sessions__assignments__batch=batch).distinct()
+    therapies = list(own.values_list("pk", flat=True))
     with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        while block := list(forms.values_list("pk", flat=True)[:BLOCK]):
+            report("taking_out", done, total)
+            for statement in TAKE_OUT_FORMS:
+                cursor.execute(statement, [block])
+            done += len(block)
+        n = BLOCK
+        while n:
+            report("taking_out", total, total)
+            cursor.execute(TAKE_OUT_SESSIONS, [batch.pk, BLOCK])
+            n = cursor.rowcount
+        for part in _blocks(list(Therapy.objects.filter(batch=batch).values_list("pk", flat=True))):
+            report("taking_out", total, total)
+            Therapy.objects.filter(pk__in=part).delete()
+        people = ImportedPerson.objects.filter(batch=batch)
+        patients = list(people.exclude(patient=None).values_list("patient", flat=True))
+        therapists = list(people.exclude(therapist=None).values_list("therapist", flat=True))
+        people.delete()
+        for part in _blocks(patients):
+            report("taking_out", total, total)
+            Patient.objects.filter(pk__in=part).delete()
+        for part in _blocks(therapists):
+            Therapist.objects.filter(pk__in=part).delete()
         _settle(cursor, therapies)
+
+
+def _blocks(keys: list[UUID]) -> Iterator[list[UUID]]:
+    return (keys[first : first + PEOPLE] for first in range(0, len(keys), PEOPLE))

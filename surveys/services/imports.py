@@ -356,15 +356,21 @@ def _keep_check(batch: ImportBatch, counts: dict[str, Any]) -> None:
 
 def _lock(batch: ImportBatch, state: str) -> ImportBatch:
     """The row as it is now; refused where it is in another state or a job works on it."""
+    _refuse_while_at_work(batch)
     row = (
         ImportBatch.objects.select_for_update(of=("self",)).select_related("clinic", "study").get(pk=batch.pk)
     )
-    job = latest_job(row)
-    if job is not None and job.is_open:
-        raise ImportRefused(_("Something is being done with this file. Wait for it, or cancel it."))
+    _refuse_while_at_work(row)
     if row.state != state:
         raise ImportRefused(_("This import has changed meanwhile. Look at what stands here now."))
     return row
+
+
+def _refuse_while_at_work(batch: ImportBatch) -> None:
+    """Asked before the row is locked as well: a job that stores a large file holds it for minutes."""
+    job = latest_job(batch)
+    if job is not None and job.is_open:
+        raise ImportRefused(_("Something is being done with this file. Wait for it, or cancel it."))
 
 
 def _forget_file(batch: ImportBatch) -> None:
