@@ -131,7 +131,8 @@ class TabletMode:
 
 
 def _may_upload(request: HttpRequest) -> bool:
-    return request.content_type == "multipart/form-data" and is_upload_leave(request.GET.get(LEAVE, ""))
+    is_file = request.path.startswith("/clinic/") and request.content_type == "multipart/form-data"
+    return is_file and is_upload_leave(request.GET.get(LEAVE, ""))
 
 
 class InputGate:
