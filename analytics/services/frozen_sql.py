@@ -25,9 +25,16 @@ PEOPLE = {
     "E": "SELECT id FROM chosen",
 }
 
+# Read once: the definition of a form is long, and opened for each answer it takes most of the time.
+INSTRUMENTS = """
+    WITH instrument AS MATERIALIZED (
+        SELECT id, code, version, language,
+               ARRAY(SELECT jsonb_array_elements_text(definition -> 'reversed')::int) AS turned
+        FROM surveys_instrument)
+"""
 FORM = """
     JOIN surveys_assignment form ON form.id = response.assignment_id
-    JOIN surveys_instrument instrument ON instrument.id = response.instrument_id
+    JOIN instrument ON instrument.id = response.instrument_id
     JOIN surveys_studyversion version ON version.id = form.version_id
 """
 SESSION = """
@@ -70,7 +77,7 @@ COLUMNS = {
     "scoring_version": "score.scoring_version",
     # Where an option stands for all answered items, of both directions.
     "straight_lined": """(SELECT (count(DISTINCT answer.value) = 1
-          AND count(DISTINCT (instrument.definition -> 'reversed') @> to_jsonb(answer.key::int)) = 2)::int
+          AND count(DISTINCT answer.key::int = ANY(instrument.turned)) = 2)::int
         FROM jsonb_each_text(response.answers) answer WHERE answer.value::int > -90)""",
     "consent_version": "consent.number",
     "sharing": f"CASE WHEN {IS_PATIENTS} THEN response.sharing END",
@@ -129,7 +136,7 @@ SOURCES = {
                  response.id
     """,
     "missing": f"""
-        FROM surveys_assignment form JOIN surveys_instrument instrument ON instrument.id = form.instrument_id
+        FROM surveys_assignment form JOIN instrument ON instrument.id = form.instrument_id
         {SESSION} {NAMES}
         WHERE form.study_id = %(study)s AND session.number IS NOT NULL
           AND form.state IN ('due', 'opened', 'declined') AND form.opens_at <= %(at)s
@@ -164,7 +171,7 @@ def query(table: Table, zone: str) -> str:
     shown = ", ".join(
         f"{_expression(column, scales).format(**places)} AS {column.name}" for column in table.columns
     )
-    return f"SELECT {shown} {SOURCES[table.name].format(scores=_scores(scales))}"
+    return f"{INSTRUMENTS} SELECT {shown} {SOURCES[table.name].format(scores=_scores(scales))}"
 
 
 def condition(selection: Selection) -> tuple[str, dict[str, Any]]:

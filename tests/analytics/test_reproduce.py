@@ -65,7 +65,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name": "x, level, difference",
         "value": found["estimate"],
         "model": "1/joint",
-        "path": ["contrasts", "x,level", "estimate"],
+        "path": ["contrasts", "x:level", "estimate"],
     }
     expected = {
         "format": 1,

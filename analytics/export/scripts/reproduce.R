@@ -325,7 +325,7 @@ numbers_of <- function(m) {
   raw <- vapply(rows, function(row) row$p, 0)
   out$contrasts <- setNames(Map(function(row, by_holm, by_bh) c(row, p_holm = by_holm, p_bh = by_bh),
                                 rows, p.adjust(raw, "holm"), p.adjust(raw, "BH")),
-                            vapply(m$stated$result$contrasts, function(row) paste(row$predictor, row$effect, sep = ","), ""))
+                            vapply(m$stated$result$contrasts, function(row) paste(row$predictor, row$effect, sep = ":"), ""))
   out
 }
 
@@ -366,7 +366,7 @@ stated_of <- function(result) {
   }
   out$residual <- result$residual
   out$contrasts <- setNames(lapply(result$contrasts, function(row) row[c(tests, "p_holm", "p_bh")]),
-                            vapply(result$contrasts, function(row) paste(row$predictor, row$effect, sep = ","), ""))
+                            vapply(result$contrasts, function(row) paste(row$predictor, row$effect, sep = ":"), ""))
   out
 }
 

@@ -316,7 +316,7 @@ def numbers_of(model: Model) -> dict[str, Any]:
             unit[model.terms.index(f"{model.raters[0]}:{rest}")]
             - unit[model.terms.index(f"{model.raters[1]}:{rest}")]
         )
-        contrasts[f"{row['predictor']},{row['effect']}"] = tested(c @ at.beta, np.sqrt(c @ cov @ c), df(c))
+        contrasts[f"{row['predictor']}:{row['effect']}"] = tested(c @ at.beta, np.sqrt(c @ cov @ c), df(c))
     raw = np.array([row["p"] for row in contrasts.values()])
     for row, by_holm, by_bh in zip(contrasts.values(), holm(raw), benjamini_hochberg(raw), strict=True):
         row |= {"p_holm": by_holm, "p_bh": by_bh}
@@ -365,7 +365,7 @@ def stated_of(result: dict[str, Any]) -> dict[str, Any]:
     if "residual" not in result:
         return out | {"sigma": result["sigma"]}
     out["contrasts"] = {
-        f"{row['predictor']},{row['effect']}": {name: row[name] for name in (*tests, "p_holm", "p_bh")}
+        f"{row['predictor']}:{row['effect']}": {name: row[name] for name in (*tests, "p_holm", "p_bh")}
         for row in result["contrasts"]
     }
     return out | {"residual": {"sd": result["residual"]["sd"], "rho": result["residual"]["rho"]}}
