@@ -261,7 +261,8 @@ def files_drop() -> int:
 
 
 def _locked(export: Export) -> Export:
-    rows = Export.objects.select_related("snapshot__study__clinic").select_for_update(of=("self",))
+    """With its snapshot: an erasure waits for what is kept now and ends it, or is seen."""
+    rows = Export.objects.select_related("snapshot__study__clinic").select_for_update(of=("self", "snapshot"))
     return rows.get(pk=export.pk)
 
 

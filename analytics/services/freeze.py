@@ -27,6 +27,8 @@ from analytics.models import Snapshot
 from analytics.selection import Pseudonyms, Selection
 from analytics.services import frozen_sql
 from analytics.storage import sha256, store
+from surveys import jobs
+from surveys.models import Patient, Withdrawal
 from surveys.progress import Progress
 from surveys.selectors import study_instruments
 from surveys.sentences import Sentence
@@ -61,11 +63,22 @@ def snapshot_freeze(snapshot_id: str, progress: Progress | Report) -> Callable[[
 
     def write() -> None:
         with folder:
+            _check_none_erased(snapshot, found["patients"])
             for name in names:
                 store(snapshot, name, root / name)
             Snapshot.objects.filter(pk=snapshot.pk).update(sha256=whole, **found)
 
     return write
+
+
+def _check_none_erased(snapshot: Snapshot, patients: Sequence[UUID]) -> None:
+    """An erasure while the tables were being read did not find them; one that comes now waits for them to be
+    kept, and ends them. Raises TryAgain."""
+    rows = Patient.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=patients)
+    list(rows.order_by("pk").values_list("pk"))
+    erased = Withdrawal.objects.filter(study=snapshot.study_id, choice=Withdrawal.Choice.ERASE)
+    if erased.filter(patient__in=patients).exists():
+        raise jobs.TryAgain("A patient had their data erased while they were being frozen.")
 
 
 def _read(snapshot: Snapshot, root: Path, progress: Progress | Report) -> dict[str, Any]:

@@ -8,14 +8,17 @@ import pandas as pd
 import pytest
 from django.conf import LazySettings
 from django.db import connection
+from django.utils import timezone
 
 from analytics.frozen import Table, tables
-from analytics.models import StoredChunk, StoredFile
+from analytics.models import Snapshot, StoredChunk, StoredFile
 from analytics.selection import Selection
-from analytics.services.freeze import NoKey
+from analytics.services.freeze import NoKey, snapshot_freeze
 from analytics.services.frozen_sql import query
+from surveys.jobs import TryAgain
 from surveys.models import Response, Score, Study, Therapy
 from surveys.packs import RESERVED_COLUMNS
+from surveys.progress import silent
 from surveys.scoring import is_straight_lined
 from surveys.selectors import study_instruments
 from surveys.services.withdrawals import withdrawal_enter
@@ -128,3 +131,18 @@ def test_what_was_asked_for_and_did_not_come_stands_among_the_missing(tmp_path: 
     missing = read(frozen(study), "missing", tmp_path)
     assert len(missing) == 12
     assert set(missing["rater"]) == {"patient"} and set(missing["fate"]) <= {"missed", "open"}
+
+
+def test_an_erasure_while_data_are_read_is_not_outlived_by_them() -> None:
+    study, _ = rated_clinic(n_therapists=2, n_therapies=2)
+    snapshot = Snapshot.objects.create(
+        study=study, number=1, selection=Selection().to_dict(), asked_at=timezone.now()
+    )
+    write = snapshot_freeze(str(snapshot.pk), silent)
+    withdrawal_enter(patient=study.therapies.first().patient, study=study, choice="erase")
+    with pytest.raises(TryAgain):
+        write()
+    assert not StoredFile.objects.exists()
+    snapshot_freeze(str(snapshot.pk), silent)()
+    snapshot.refresh_from_db()
+    assert snapshot.counts["n_patients"] == 3

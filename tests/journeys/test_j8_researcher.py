@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pandas as pd
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.conftest import Site
@@ -64,6 +65,7 @@ def signed_in(browser: Browser, site: Site, role: str) -> Page:
     return page
 
 
+@pytest.mark.slow
 def test_from_the_frozen_data_to_the_file_and_its_end(site: Site, browser: Browser) -> None:
     page = signed_in(browser, site, "researcher")
     errors = console_errors(page)
