@@ -2,6 +2,8 @@
 
 from celery import shared_task
 
+from analytics.services.analyses import JOB as ANALYSE
+from analytics.services.analyses import analysis_answer
 from analytics.services.dip_tally import study_dips_count
 from analytics.services.exports import JOB as EXPORT
 from analytics.services.exports import export_build, files_drop
@@ -24,6 +26,7 @@ jobs.register_long(FREEZE, snapshot_freeze)
 jobs.register_long(PLAN, plan_simulate)
 hindrances.register(snapshots_of)
 jobs.register_long(EXPORT, export_build)
+jobs.register_long(ANALYSE, analysis_answer)
 
 
 @shared_task(name="analytics.tasks.request_sums_checks", soft_time_limit=50, time_limit=55)

@@ -6,6 +6,7 @@ from analytics.views import (
     agreement,
     board,
     completion,
+    desk_analyses,
     desk_data,
     desk_plans,
     dips,
@@ -48,6 +49,22 @@ urlpatterns = [
     path("exports/<uuid:export_id>/file/", desk_data.file, name="desk-export-file"),
     path("clinic/requests/", requests.requests, name="clinic-requests"),
     path("clinic/requests/<uuid:export_id>/", requests.decide, name="clinic-request"),
+    path("studies/<uuid:study_id>/analyses/", desk_analyses.analyses, name="desk-analyses"),
+    path("studies/<uuid:study_id>/analyses/new/", desk_analyses.new, name="desk-analysis-new"),
+    path("studies/<uuid:study_id>/analyses/table/", desk_analyses.ask_table, name="desk-analysis-ask-table"),
+    path("analyses/<uuid:analysis_id>/", desk_analyses.analysis, name="desk-analysis"),
+    path("analyses/<uuid:analysis_id>/cancel/", desk_analyses.cancel, name="desk-analysis-cancel"),
+    path("analyses/<uuid:analysis_id>/trace/<str:model>/", desk_analyses.trace, name="desk-analysis-trace"),
+    path("analyses/<uuid:analysis_id>/table/", desk_analyses.table_page, name="desk-analysis-table"),
+    *(
+        path(
+            f"analyses/<uuid:analysis_id>/table.{ending}",
+            desk_analyses.table_file,
+            {"ending": ending},
+            name=f"desk-analysis-table-{ending}",
+        )
+        for ending in ("tex", "csv", "html")
+    ),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/therapies/<uuid:therapy_id>/trend/", api.TherapyTrend.as_view(), name="api-therapy-trend"),
     path("api/v1/studies/", api.Studies.as_view(), name="api-studies"),

@@ -55,6 +55,14 @@ PURE = {
         "surveys.ids",
     ),
     "analytics.frozen": ("surveys.packs",),
+    "analytics.research": (
+        "analytics.frozen",
+        "analytics.growth",
+        "analytics.look",
+        "analytics.wording",
+        "surveys.composites",
+        "surveys.packs",
+    ),
     "analytics.completion_chart": (
         "analytics.disclosure",
         "analytics.look",

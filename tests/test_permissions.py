@@ -81,6 +81,9 @@ def url_of(name: str, cast: Cast) -> str:
         # No import of this id.
         "batch_id": {"batch_id": uuid4()},
         "prefix": {"prefix": "0123456789abcde"},
+        # No such analysis: 404 for the researcher, as for everybody else's.
+        "analysis_id": {"analysis_id": uuid4()},
+        "model": {"model": "joint"},
         "uidb36": {"uidb36": "1", "key": "set-password"},
     }
     route = next(route for route in ROUTES if route.name == name)
@@ -172,6 +175,8 @@ OWN_PAGES = {
         "desk-data",
         "desk-snapshot",
         "desk-export",
+        "desk-analyses",
+        "desk-analysis-new",
         "api-studies",
         "api-snapshots",
         "api-exports",
@@ -259,7 +264,17 @@ OPEN_TO_SUPERVISORS = {"therapy", "therapy-chart", "therapy-pdf", "api-therapy-t
 
 
 @pytest.mark.parametrize(
-    "name", ["study-codebook", "desk-data", "desk-plans", "desk-plan-new", "api-snapshots", "api-exports"]
+    "name",
+    [
+        "study-codebook",
+        "desk-data",
+        "desk-analyses",
+        "desk-analysis-new",
+        "desk-plans",
+        "desk-plan-new",
+        "api-snapshots",
+        "api-exports",
+    ],
 )
 def test_another_clinic_s_study_does_not_exist(town: Cast, name: str) -> None:
     own = reverse(name, kwargs={"study_id": town.study.pk})

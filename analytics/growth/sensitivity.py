@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
+from .compare import Progress
 from .covariance import Array
 from .data import Label, LongData, Units
 from .engine import fit
@@ -138,15 +139,19 @@ class DeltaShift:
         return asdict(self)
 
 
-def leave_one_out(data: LongData, spec: GrowthSpec, result: FitResult) -> LeaveOneOut:
+def leave_one_out(
+    data: LongData, spec: GrowthSpec, result: FitResult, progress: Progress | None = None
+) -> LeaveOneOut:
     """Refit without each unit of the highest level, from the variances of `result`, the fit of these data.
 
-    Raises SpecError if the result has no estimates.
+    `progress` is told how many of the units are done.  Raises SpecError if the result has no estimates.
     """
     spec, terms = _as_fitted(spec, result), tuple(row.term for row in result.fixed)
     high = data.units[0]
     units = []
     for k, label in enumerate(high.labels):
+        if progress is not None:
+            progress(k, len(high))
         refit, message = _refit(without_unit(data, k), spec, result, result.theta)
         if refit is None:
             units.append(LeftOut(label, (), (), message))
@@ -191,6 +196,7 @@ def delta_shift(
     therapies: Collection[Label] | None = None,
     m: int = 20,
     seed: int = 1,
+    progress: Progress | None = None,
 ) -> DeltaShift:
     """Multiply impute the planned ratings after each therapy's last one, move them by delta, and refit.
 
@@ -198,8 +204,9 @@ def delta_shift(
     `TimeCoding.columns` gives them); `axis` is the one among them that tells which session is later.
     `deltas` are in units of the outcome; 0, which is missing at random, is always among the rows.
     `therapies`: labels of the lowest units whose later ratings count as missing, all if None: a therapy that
-    goes on, or ended as planned, has nothing missing.  Raises SpecError if the result has no estimates or
-    m < 2, DataError for planned sessions that do not fit the data and where nothing is missing.
+    goes on, or ended as planned, has nothing missing.  `progress` is told how many of m are done.  Raises
+    SpecError if the result has no estimates or m < 2, DataError for planned sessions that do not fit the data
+    and where nothing is missing.
     """
     spec = _as_fitted(spec, result)
     if m < 2:
@@ -210,7 +217,9 @@ def delta_shift(
     completed, is_missing = _completed(data, spec, planned, axis, therapies)
     draws = _draws(Fitted.of(result), spec, completed, is_missing, m, seed)
     fits: dict[float, list[tuple[FixedEffect, ...]]] = {delta: [] for delta in shifts}
-    for drawn in draws.T:
+    for done, drawn in enumerate(draws.T):
+        if progress is not None:
+            progress(done, m)
         theta = result.theta
         for delta in shifts:
             y = completed.columns[spec.outcome].copy()

@@ -16,6 +16,7 @@ could be negative as well, and its p is twice that of the one-sided question, th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -143,7 +144,8 @@ class _Point:
 class _Profile:
     """Fits at correlations r over the typical gap, each started from the one before."""
 
-    def __init__(self, model: SerialModel) -> None:
+    def __init__(self, model: SerialModel, tick: Callable[[], None] | None = None) -> None:
+        self.tick = tick
         gaps = model.gap[np.isfinite(model.gap)]
         if not len(gaps):
             raise Unfittable(
@@ -160,6 +162,8 @@ class _Profile:
 
     def at(self, r: float) -> _Point:
         """The fit at r; raises Unfittable."""
+        if self.tick is not None:
+            self.tick()
         design, log_det = self.model.design(self.phi(r))
         objective = Objective(design.statistics, design.levels, reml=self.model.spec.method == "reml")
         start = None
@@ -185,17 +189,20 @@ class _Profile:
         return self.known[r]
 
 
-def serial_correlation(data: LongData, spec: GrowthSpec, session: ArrayLike) -> SerialCorrelation:
+def serial_correlation(
+    data: LongData, spec: GrowthSpec, session: ArrayLike, tick: Callable[[], None] | None = None
+) -> SerialCorrelation:
     """Fit the model with serially correlated residuals inside the lowest units.
 
     `session` (N,): numbers in the order of the rows of `data` (those of the data as given, taken at
-    `data.row_numbers - 1`).  What the data cannot support is a status of the result.  Raises DataError for
-    sessions that are not finite numbers or that a therapy has twice.
+    `data.row_numbers - 1`).  `tick` is called before each of the fits, some dozens.  What the data cannot
+    support is a status of the result.  Raises DataError for sessions that are not finite numbers or that a
+    therapy has twice.
     """
     model = SerialModel.of(data, spec, session)
     try:
         require_rows(data, spec.random)
-        profile = _Profile(model)
+        profile = _Profile(model, tick)
         independent = profile.at(0.0)
         return _fitted(profile, independent)
     except Unfittable as reason:

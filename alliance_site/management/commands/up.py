@@ -183,6 +183,9 @@ class Command(BaseCommand):
         base_url = f"http://{HOST}:{port}"
         if demo:
             call_command("demo_ready", base_url=base_url)
+            if "analyse" in get_commands():
+                # The worker does it, once: nobody waits for it.
+                call_command("analyse", "DEMO", later=True, once=True)
             connections.close_all()
         self.say(f"Ready: {base_url}/ (Ctrl-C stops everything)")
 

@@ -1,0 +1,81 @@
+"""Pure: what the data could not carry, in sentences that say what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analytics.research.words import Values, Words, key_title, model_title, rater_title
+
+
+def caution(row: Values, names: Mapping[str, str], words: Words) -> str:
+    """`names`: titles of predictors by column."""
+    _ = words.translate
+    rater = rater_title(row["rater"], words) if "rater" in row else ""
+    texts = {
+        "few_therapists": _(
+            "%(rater)s: %(n)d therapists are few. With fewer than about %(least)d likelihood-ratio tests find"
+            " too much; the t and F tests of the tables hold better, and their intervals are wide."
+        ),
+        "many_predictors": _(
+            "%(rater)s: %(n_predictors)d predictors of the therapist on %(n)d therapists. Estimates of so"
+            " many at once are unstable: ask about fewer, chosen before looking."
+        ),
+        "few_sessions": _(
+            "%(rater)s: ratings at %(n)d different times can carry a straight line and cannot tell whether it"
+            " is one."
+        ),
+        "several_episodes": _(
+            "%(rater)s: %(n)d patients have several treatment episodes here, which count as independent."
+        ),
+        "singular": _(
+            "On the edge of what a model can be (%(detail)s): %(models)s. A variance is estimated as zero, or"
+            " a correlation as one. Effects of predictors stand; that variance or correlation is not to be"
+            " read."
+        ),
+        "unfitted": _("No estimates of: %(models)s (%(detail)s)."),
+        "constant": _("“%(name)s” is the same everywhere in these ratings and was left out."),
+        "no_joint": _("No joint model: it takes a coding of time with one column, and this one has %(n)d."),
+        "answer_scales": _(
+            "The two forms have different answer scales, so that a difference of effects is one in different"
+            " units: read its sign and its test with care."
+        ),
+        "forms_differ": _("Patients and therapists filled different forms."),
+    }
+    values = {**row, "rater": rater, "name": names.get(row.get("name", ""), row.get("name", ""))}
+    values["models"] = "; ".join(model_title(key, words) for key in row.get("models", ()))
+    return texts[row["code"]] % values
+
+
+def refusal(code: str, values: Values, words: Words) -> str:
+    """Why an analysis has no answer, and what to do next."""
+    _ = words.translate
+    texts = {
+        "no_scale": _("These data have no scale “%(scale)s”. Choose another scale or another snapshot."),
+        "no_ratings": _(
+            "%(rater)s: none is left with this form, scale and choice of sessions. Choose others, or freeze"
+            " the data again once ratings have come in."
+        ),
+        "no_complete": _(
+            "%(rater)s: none is left, as each lacks one of the predictors. Choose fewer of them."
+        ),
+        "no_predictor": _(
+            "Nobody has filled the form of “%(name)s” in these data. Leave it out, or freeze the data again"
+            " once such forms have come in."
+        ),
+        "many_categories": _("“%(name)s” has %(n)d values; at most %(most)d can be compared. Leave it out."),
+        "time": _("Time cannot be counted in this way: %(detail)s. Choose another coding or another origin."),
+        "sessions": _("%(rater)s: %(detail)s."),
+        "few_therapists": _(
+            "%(rater)s: %(n)d therapists are too few to tell them from their patients; at least %(least)d are"
+            " needed. Wait for more, or ask without a level of therapists, for a description only."
+        ),
+        "few_for_predictors": _(
+            "%(rater)s: %(n_predictors)d predictors of the therapist need at least %(least)d therapists, and"
+            " there are %(n)d. Choose fewer predictors, or wait for more therapists."
+        ),
+        "collinear": _("Predictors repeat each other: %(detail)s. Leave one of them out."),
+        "unfitted": _("No model could be estimated: %(detail)s. Ask for a simpler one."),
+    }
+    rater = rater_title(values["rater"], words) if "rater" in values else ""
+    name = key_title(values["key"], words) if "key" in values else values.get("name", "")
+    return texts[code] % {**values, "rater": rater, "name": name}

@@ -1,0 +1,187 @@
+"""Answers of analyses: the numbers are the engine's own, and each pattern of them has its sentence."""
+
+import json
+from typing import Any
+
+import pytest
+
+from analytics.growth import LongData, fit, fit_joint
+from analytics.growth.compare import compare
+from analytics.growth.times import Piecewise
+from analytics.research import table
+from analytics.research.frames import Refusal, build, complete
+from analytics.research.refusals import caution, refusal
+from analytics.research.run import answer
+from analytics.research.spec import AnalysisSpec
+from analytics.research.words import Words, in_short
+from surveys.progress import silent
+from tests.research.tables import X, question, simulated
+
+WORDS = Words(titles={"x": "Unease", "z": "Calm"})
+Result = dict[str, Any]
+
+
+def model(result: Result, key: str) -> Result:
+    return next(row for row in result["models"] if row["key"] == key)["result"]
+
+
+def said(result: Result) -> str:
+    return " ".join(in_short(result, WORDS))
+
+
+def codes(result: Result) -> set[str]:
+    return {row["code"] for row in result["cautions"]}
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[dict[str, Any], AnalysisSpec, Result]:
+    tables, spec = simulated(patient=(-0.45, 0.0)), question()
+    return tables, spec, answer(tables, spec, silent)
+
+
+def test_every_number_is_the_engine_s_own(planted: tuple[dict[str, Any], AnalysisSpec, Result]) -> None:
+    tables, spec, result = planted
+    frame = build(tables, spec)
+    asked = spec.growth(frame.names)
+    data = LongData.from_columns(complete(frame, ("patient",)), asked)
+    alone = fit(data, asked).to_dict()
+    joint = fit_joint(complete(frame, spec.raters), spec.joint(frame.names)).to_dict()
+    assert model(result, "patient.conditional")["fixed"] == alone["fixed"]
+    assert model(result, "joint")["contrasts"] == joint["contrasts"]
+    small, large = (fit(data, spec.growth(names, "ml")) for names in ((), frame.names))
+    found = next(row for row in result["comparisons"] if row["what"] == "predictors")
+    assert found["test"]["p"] == compare(small, large).p
+
+
+def test_a_model_s_rows_are_those_of_its_columns_without_a_gap(
+    planted: tuple[dict[str, Any], AnalysisSpec, Result],
+) -> None:
+    tables, spec, result = planted
+    rows = build(tables, spec).rows
+    for row in result["models"]:
+        own = rows[rows["rater"].isin(row["rows"]["raters"])].dropna(subset=row["columns"])
+        assert row["result"]["n"]["rows"] == len(own) > 0, row["key"]
+
+
+def test_an_answer_goes_through_json_without_loss(
+    planted: tuple[dict[str, Any], AnalysisSpec, Result],
+) -> None:
+    result = planted[2]
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_a_planted_difference_is_said_with_its_interval(
+    planted: tuple[dict[str, Any], AnalysisSpec, Result],
+) -> None:
+    text = said(planted[2])
+    assert "Unease (per standard deviation) goes with patients’ ratings 0." in text and "lower" in text
+    assert "The difference, patients minus therapists, is −0." in text
+    assert "No difference is shown for: Calm." in text
+
+
+def test_where_nothing_differs_that_is_no_proof_of_no_difference() -> None:
+    text = said(answer(simulated(seed=5), question(), silent))
+    assert text.startswith("No difference between the perspectives is shown: of 4 differences tested, none")
+    assert "no difference shown is not no difference" in text
+
+
+def test_few_therapists_are_said_to_be_few() -> None:
+    result = answer(simulated(n_therapists=15, n_patients=5), question(), silent)
+    assert {"few_therapists", "many_predictors"} <= codes(result)
+    shown = [caution(row, {}, WORDS) for row in result["cautions"]]
+    assert any("15 therapists are few" in text for text in shown)
+
+
+def test_a_model_on_its_edge_keeps_its_numbers_and_says_so() -> None:
+    tables = simulated(n_therapists=14, n_patients=3, therapist_sd=0.001, seed=11)
+    result = answer(tables, question(), silent)
+    assert "singular" in codes(result)
+    shown = " ".join(caution(row, {}, WORDS) for row in result["cautions"])
+    assert "On the edge of what a model can be" in shown
+
+
+def test_too_few_therapists_are_refused_with_their_number() -> None:
+    for n, code in ((4, "few_therapists"), (5, "few_for_predictors")):
+        with pytest.raises(Refusal) as refused:
+            answer(simulated(n_therapists=n, n_patients=8), question(), silent)
+        assert refused.value.code == code
+        assert str(n) in refusal(code, refused.value.values_of, WORDS)
+
+
+def test_repeated_predictors_are_refused() -> None:
+    tables = simulated(n_therapists=20, n_patients=2)
+    tables["practice"]["z"] = 2 * tables["practice"]["x"]
+    with pytest.raises(Refusal) as refused:
+        answer(tables, question(), silent)
+    assert refused.value.code == "collinear"
+
+
+def test_a_bent_line_has_no_joint_model_and_says_which_codings_have() -> None:
+    result = answer(simulated(), question(time=Piecewise(3, 10, (12,)).to_dict()), silent)
+    assert "no_joint" in codes(result) and all(row["key"] != "joint" for row in result["models"])
+    assert "Choose the linear, the logarithmic or the occasion coding" in said(result)
+
+
+def test_one_perspective_alone_is_answered_without_a_difference() -> None:
+    spec = question(instruments={"patient": "wai-s"}, predictors=(X,))
+    result = answer(simulated(patient=(-0.45, 0.0)), spec, silent)
+    assert "Patients’ ratings go with: Unease (Level at session 3)" in said(result)
+    assert all(row.difference is None for row in table.rows(result))
+
+
+def test_a_sensitivity_analysis_fails_alone() -> None:
+    tables = simulated(n_therapists=20, n_patients=2)
+    tables["therapies"]["end_reason"] = "completed"
+    spec = question(
+        instruments={"patient": "wai-s"}, predictors=(X,), sensitivity=("dropout", "leave_one_out")
+    )
+    dropout, without = answer(tables, spec, silent)["sensitivity"]
+    assert (dropout["code"], dropout["found"]) == ("no_dropout", None)
+    assert without["found"]["n"] == 20
+    lowest, highest = (without["found"]["rows"][2][name] for name in ("lowest", "highest"))
+    assert lowest < highest
+
+
+def test_whoever_waits_is_told_each_stage_and_can_stop_it() -> None:
+    class Stopped(Exception):
+        pass
+
+    told = []
+
+    def report(stage: str, done: int, total: int) -> None:
+        told.append(stage)
+        if stage == "joint":
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        answer(simulated(n_therapists=20, n_patients=2), question(predictors=(X,)), report)
+    assert told == ["frame", "separate", "comparison", "separate", "comparison", "joint"]
+
+
+def test_every_cell_of_the_table_stands_in_the_result_where_it_says(
+    planted: tuple[dict[str, Any], AnalysisSpec, Result],
+) -> None:
+    result = planted[2]
+    names = set()
+    for cell in table.cells(result):
+        part, term, name = cell.path
+        rows = model(result, cell.model)[part]
+        keys = [row["term"] if part == "fixed" else f"{row['predictor']}:{row['effect']}" for row in rows]
+        assert rows[keys.index(term)][name] == cell.value
+        names.add(cell.name)
+    assert len(names) == 2 * 6 * 2 + 6 * 4
+
+
+def test_files_say_the_same_numbers_and_keep_the_signs_of_their_language(
+    planted: tuple[dict[str, Any], AnalysisSpec, Result],
+) -> None:
+    result = planted[2]
+    heading = table.Heading("A & B: 50 %", ("p < 0.05",))
+    estimate = next(cell.value for cell in table.cells(result) if cell.name == "x.level.difference.estimate")
+    assert f"{abs(estimate):.3f}" in table.as_html(result, heading, WORDS)
+    tex = table.as_tex(result, heading, WORDS)
+    assert rf"$-${abs(estimate):.3f}" in tex and r"A \& B: 50 \%" in tex
+    columns = tex.split(r"\toprule")[1].split(r"\\")[0].count("&")
+    body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert {line.count(" & ") for line in body.splitlines() if "&" in line} == {columns}
+    assert repr(estimate) in table.as_csv(result)
