@@ -122,9 +122,10 @@ def test_from_the_patient_s_phone_to_the_therapist_s_chart_and_the_dataset(
 
 def freeze(page: Page) -> str:
     """From the desk of a study: its data frozen as they are now; the id of the snapshot."""
-    link = page.locator("#result tbody th a")
+    button, link = page.locator("#result button.button-primary"), page.locator("#result tbody th a")
+    button.wait_for()
     before = link.count()
-    page.get_by_role("button", name="Freeze the data as they are now").click()
+    button.click()
     expect(link).to_have_count(before + 1, timeout=60_000)
     newest = page.locator("#result tbody tr:first-child td[data-label=SHA-256]")
     expect(newest).to_be_visible(timeout=60_000)
