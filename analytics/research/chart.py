@@ -148,7 +148,8 @@ def course_spec(
     stroke = colours["accent" if course["rater"] == PATIENT else "therapist"]
     return {
         "$schema": _SCHEMA,
-        "description": f"{rater_title(course['rater'], words)}: {_('mean course with 95 % intervals')}",
+        "description": _("%(rater)s: mean course with 95 %% intervals")
+        % {"rater": rater_title(course["rater"], words)},
         "width": "container",
         "height": 260,
         "padding": {"left": 4, "top": 8, "right": 8, "bottom": 4},
@@ -194,6 +195,7 @@ def course_spec(
 
 def _course_values(course: Values, names: Mapping[int, str], words: Words) -> list[Spec]:
     _ = words.translate
+    of_session = _("Session")
     return [
         {
             "line": words.in_picture(names[line["step"]]),
@@ -201,7 +203,7 @@ def _course_values(course: Values, names: Mapping[int, str], words: Words) -> li
             "value": mean,
             "lower": lower,
             "upper": upper,
-            "words": f"{names[line['step']]}, {_('Session')} {words.digits(session, 0)}: "
+            "words": f"{names[line['step']]}, {of_session} {words.digits(session, 0)}: "
             f"{number(mean, words, 2)} ({number(lower, words, 2)}–{number(upper, words, 2)})",
         }
         for line in course["lines"]

@@ -69,6 +69,21 @@ def closed_form_link(page: Page, site: Site) -> str:
     return new_link(site, form)
 
 
+def demo_analysis(rest: str) -> Callable[[Page, Site], str]:
+    """A page of the study's table that the demonstration begins with, once the worker has answered it."""
+
+    def find(page: Page, site: Site) -> str:
+        for _ in range(120):
+            if found := site.sql(
+                "SELECT id::text FROM analytics_analysis WHERE status <> '' ORDER BY number"
+            ):
+                return f"{site.base_url}/analyses/{found[0][0]}/{rest}"
+            page.wait_for_timeout(500)
+        raise AssertionError("the analysis of the demonstration was not answered")
+
+    return find
+
+
 def possible_dip(page: Page, site: Site) -> str:
     """The first possible dip in the therapist's caseload: where its form is sent to is its page."""
     for therapy in site.manifest["therapy_ids"]:
@@ -181,6 +196,11 @@ PAGES = (
     View("plans", "researcher", by_link("/studies/", "/data/", "plans")),
     View("plan-new", "researcher", by_link("/studies/", "/data/", "plans", "plans/new")),
     View("desk-data", "researcher", by_link("/studies/", "/data/")),
+    View("analyses", "researcher", by_link("/studies/", "/data/", "/analyses/")),
+    View("analysis-new", "researcher", by_link("/studies/", "/data/", "/analyses/", "/analyses/new/")),
+    View("analysis", "researcher", demo_analysis("")),
+    View("analysis-table", "researcher", demo_analysis("table/")),
+    View("analysis-trace", "researcher", demo_analysis("trace/joint/")),
     View("admin-home", "clinic_admin", "/clinic/"),
     View("clinic", "clinic_admin", "/clinic/contact/"),
     View("completion", "clinic_admin", "/clinic/completion/"),

@@ -185,7 +185,7 @@ class Command(BaseCommand):
             call_command("demo_ready", base_url=base_url)
             if "analyse" in get_commands():
                 # The worker does it, once: nobody waits for it.
-                call_command("analyse", "DEMO", later=True, once=True)
+                call_command("analyse", "DEMO", later=True, once=True, stdout=StringIO())
             connections.close_all()
         self.say(f"Ready: {base_url}/ (Ctrl-C stops everything)")
 

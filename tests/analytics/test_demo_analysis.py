@@ -1,0 +1,47 @@
+"""What is planted in the demonstration clinic comes out in the study's table of it."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+import analytics.tasks  # noqa: F401  registers the job
+from analytics.models import Analysis
+from surveys import jobs
+from surveys.demo.build import build
+from surveys.demo.parameters import SIZES
+
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+
+
+def effect(result: dict[str, Any], key: str, term: str) -> dict[str, Any]:
+    model = next(row for row in result["models"] if row["key"] == key)
+    return next(row for row in model["result"]["fixed"] if row["term"] == term)
+
+
+def test_what_is_planted_in_the_demonstration_comes_out(settings: Any) -> None:
+    settings.DEMO = True
+    build(SIZES["study"])
+    call_command("analyse", "DEMO", later=True, once=True, stdout=StringIO())
+    call_command("analyse", "DEMO", later=True, once=True, stdout=StringIO())
+    analysis = Analysis.objects.get()
+    jobs.run_due(60, is_long=True)
+    analysis.refresh_from_db()
+    result = analysis.result
+    for name in ("negative_reaction", "anxiety"):
+        own = effect(result, "patient.conditional", name)
+        assert own["upper"] < 0, name
+        other = effect(result, "therapist.conditional", name)
+        assert other["lower"] < 0 < other["upper"], name
+    assert effect(result, "therapist.conditional", "flow")["lower"] > 0
+    own = effect(result, "patient.conditional", "flow")
+    assert own["lower"] < 0 < own["upper"]
+    joint = next(row for row in result["models"] if row["key"] == "joint")["result"]
+    differences = {(row["predictor"], row["effect"]): row for row in joint["contrasts"]}
+    assert differences["flow", "level"]["p_holm"] < 0.001
+    for name in ("negative_reaction", "anxiety"):
+        assert differences[name, "level"]["estimate"] < 0
+    printed = StringIO()
+    call_command("analyse", "DEMO", stdout=printed)
+    assert "Negative personal reaction" in printed.getvalue() and "p (Holm)" in printed.getvalue()
