@@ -125,6 +125,10 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(CLINIC_ADMIN, "setup-draft-new", "setup-draft-drop", "setup-activate", methods=("POST",)),
     **_lines(CLINIC_ADMIN, "setup-test"),
     **_lines(CLINIC_ADMIN, "setup-test-new", "setup-test-link", "setup-test-clear", methods=("POST",)),
+    **_lines(RESEARCHER, "desk-tables"),
+    **_lines(RESEARCHER, "desk-publish", "desk-table-withdraw", "desk-lock", methods=("GET", "POST")),
+    # What was published has an address for everybody.
+    **_lines(ANYONE, "table-latest", "table"),
     **_lines(RESEARCHER, "desk-plans", "desk-plan"),
     **_lines(RESEARCHER, "desk-plan-new", methods=("GET", "POST")),
     **_lines(RESEARCHER, "desk-plan-cancel", methods=("POST",)),

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from analytics.growth import JointResult
-from analytics.models import Analysis, Export, PowerPlan, Snapshot
+from analytics.models import Analysis, AnalysisLock, Export, PowerPlan, PublishedTable, Snapshot
 from analytics.research.plan import from_result
 from surveys.access import Actor, administered_clinics, person, visible_studies
 from surveys.models import Study
@@ -30,6 +31,31 @@ def get_snapshot_or_404(user: Actor, snapshot_id: UUID) -> Snapshot:
 def get_analysis_or_404(user: Actor, analysis_id: UUID) -> Analysis:
     rows = _of_visible_studies(user, Analysis.objects.select_related("snapshot", "asked_by", "lock"))
     return get_object_or_404(rows, pk=analysis_id)
+
+
+def get_lock_or_404(user: Actor, lock_id: UUID) -> AnalysisLock:
+    rows = _of_visible_studies(user, AnalysisLock.objects.select_related("locked_by"))
+    return get_object_or_404(rows, pk=lock_id)
+
+
+def get_table_or_404(user: Actor, table_id: UUID) -> PublishedTable:
+    """A published table, for who may take it back."""
+    return get_object_or_404(_of_visible_studies(user, PublishedTable.objects.all()), pk=table_id)
+
+
+def get_published_or_404(code: str) -> list[PublishedTable]:
+    """Every version at a permanent address, the newest first: they are for everybody."""
+    rows = PublishedTable.objects.filter(code=code).select_related("study__clinic", "analysis")
+    found = list(rows.order_by("-version"))
+    if not found:
+        raise Http404("Nothing was published at this address.")
+    return found
+
+
+def usable_snapshot(study: Study) -> Snapshot | None:
+    """The latest snapshot whose data are there."""
+    rows = Snapshot.objects.filter(study=study, read_at__isnull=False, erased_at=None)
+    return rows.order_by("-number").first()
 
 
 def get_plan_or_404(user: Actor, plan_id: UUID) -> PowerPlan:

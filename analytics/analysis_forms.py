@@ -44,6 +44,13 @@ class AnalysisForm(forms.Form):
     """`forms_of_study`: what the study can be asked about; `snapshots`: frozen data, the latest first."""
 
     title = forms.CharField(label=gettext_lazy("Title"), max_length=120)
+    exclusions = forms.CharField(
+        label=gettext_lazy("Whom the analysis leaves out, in words"),
+        max_length=4000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),
+        help_text=gettext_lazy("Beyond whom the patients’ own choices leave out. No names."),
+    )
     snapshot = forms.ChoiceField(
         label=gettext_lazy("Data"),
         help_text=gettext_lazy("Frozen data never change, so that the answer can be computed again."),

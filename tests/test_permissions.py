@@ -78,6 +78,10 @@ def url_of(name: str, cast: Cast) -> str:
         "response_id": {"response_id": uuid4()},
         # Nothing of these ids: 404 for the researcher, as for everybody else.
         "plan_id": {"plan_id": uuid4()},
+        "table_id": {"table_id": uuid4()},
+        "lock_id": {"lock_id": uuid4()},
+        "code": {"code": "nothing-here"},
+        "version": {"version": 1},
         # No import of this id.
         "batch_id": {"batch_id": uuid4()},
         "prefix": {"prefix": "0123456789abcde"},
@@ -170,6 +174,7 @@ OWN_PAGES = {
         "study-codebook",
         "desk-plans",
         "desk-plan-new",
+        "desk-tables",
         "api-tokens",
         "api-questionnaires",
         "desk-data",

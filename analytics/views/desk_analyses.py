@@ -16,13 +16,14 @@ from analytics.access import get_analysis_or_404
 from analytics.analysis_forms import NEW, AnalysisForm
 from analytics.analysis_selectors import scale_titles, study_analyses, study_forms, usable_snapshots
 from analytics.growth.errors import SpecError
-from analytics.models import Analysis
+from analytics.models import Analysis, AnalysisLock
 from analytics.research import table
 from analytics.research import words as say
 from analytics.research.refusals import refusal
 from analytics.research.spec import study_table
 from analytics.research.words import Words
 from analytics.services.analyses import JOB, analysis_ask, analysis_cancel
+from analytics.services.locks import lock_make
 from surveys import audit, jobs
 from surveys.access import get_study_or_404, person
 from surveys.models import Study
@@ -77,6 +78,8 @@ def new(request: HttpRequest, study_id: UUID) -> HttpResponse:
     study = get_study_or_404(request.user, study_id)
     form = _form(request, study)
     if request.method == "POST" and form.is_valid():
+        if request.POST.get("do") == "lock":
+            return redirect("desk-lock", _lock(request, study, form).pk)
         analysis = analysis_ask(
             study=study,
             spec=form.spec,
@@ -87,6 +90,16 @@ def new(request: HttpRequest, study_id: UUID) -> HttpResponse:
         return redirect("desk-analysis", analysis.pk)
     context = {"study": study, "clinic": study.clinic, "form": form}
     return render(request, "desk/analysis_new.html", context, status=422 if form.errors else 200)
+
+
+def _lock(request: HttpRequest, study: Study, form: AnalysisForm) -> AnalysisLock:
+    return lock_make(
+        study=study,
+        title=form.cleaned_data["title"],
+        spec=form.spec,
+        exclusions=form.cleaned_data["exclusions"],
+        actor=person(request.user),
+    )
 
 
 def _form(request: HttpRequest, study: Study) -> AnalysisForm:

@@ -116,8 +116,8 @@ def test_from_the_request_to_the_file(snapshot: Snapshot, researcher: User, admi
     confirm(client)
     content = fetch(client, export)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert {"MANIFEST.sha256", "dataset.json", "therapies.parquet"} <= set(archive.namelist())
-        about = json.loads(archive.read("dataset.json"))
+        assert {"MANIFEST.sha256", "MANIFEST.json", "data/therapies.parquet"} <= set(archive.namelist())
+        about = json.loads(archive.read("MANIFEST.json"))
     assert about["snapshot"]["sha256"] == snapshot.sha256 and about["n_patients_left_out_since"] == 0
     assert AuditEvent.objects.filter(act="export.download", actor=researcher).count() == 1
     assert client.head(file).status_code == 200
@@ -229,7 +229,7 @@ def test_after_a_day_it_is_gone_and_made_again_to_the_same_bytes(
 
 def table(content: bytes, name: str) -> io.BytesIO:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return io.BytesIO(archive.read(f"{name}.parquet"))
+        return io.BytesIO(archive.read(f"data/{name}.parquet"))
 
 
 def test_who_left_before_the_building_is_absent_and_counted(
@@ -247,7 +247,7 @@ def test_who_left_before_the_building_is_absent_and_counted(
     therapists = pd.read_parquet(table(content, "therapists"))
     assert therapists["n_patients"].sum() == 17
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert json.loads(archive.read("dataset.json"))["n_patients_left_out_since"] == 1
+        assert json.loads(archive.read("MANIFEST.json"))["n_patients_left_out_since"] == 1
     withdrawal_enter(patient=second, study=study, choice="exclude")
     gone = client.get(reverse("desk-export-file", args=[export.pk]))
     assert gone.status_code == 410 and "asked to be left out since it was made" in gone.content.decode()

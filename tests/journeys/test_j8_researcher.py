@@ -147,7 +147,7 @@ def status(page: Page, site: Site, export: str) -> int:
 
 
 def nobody_is_named(site: Site, files: dict[str, str]) -> None:
-    assert {"ratings.parquet", "therapists.parquet", "MANIFEST.sha256"} <= set(files)
+    assert {"data/ratings.parquet", "data/therapists.parquet", "MANIFEST.sha256"} <= set(files)
     wrong = [(name, who) for name, text in files.items() for who in people(site) if who in text]
     assert wrong == []
-    assert "item_1" not in files["ratings.parquet"] and "submitted_on" not in files["ratings.parquet"]
+    assert "item_1" not in files["data/ratings.parquet"] and "submitted_on" not in files["data/ratings.parquet"]
