@@ -4,8 +4,7 @@ stored all or nothing, and taken out again.
 1. The file is kept, encrypted and in pieces, until it is stored or dropped; then its name and hash are left.
 2. A check reads it all and says of every form whether it is accepted, stands here already or is rejected, and
    why. Storing reads it again: what is stored is what was checked, or nothing.
-3. A file brings no consent of its own: who stores it says in words under which consent they were given.
-   Patients never decided what their therapists see of them, so that nobody is shown them (`Sharing.NONE`).
+3. Who stores it says in words under which consent they were given; nobody is shown them (`Sharing.NONE`).
 """
 
 import hashlib
@@ -394,8 +393,8 @@ def _of_one_size(pieces: Iterable[bytes]) -> Iterable[bytes]:
     kept = b""
     for piece in pieces:
         kept += piece
-        while len(kept) >= PIECE:
-            yield kept[:PIECE]
-            kept = kept[PIECE:]
+        for start in range(0, len(kept) - PIECE + 1, PIECE):
+            yield kept[start : start + PIECE]
+        kept = kept[len(kept) // PIECE * PIECE :]
     if kept:
         yield kept

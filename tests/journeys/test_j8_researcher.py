@@ -150,4 +150,6 @@ def nobody_is_named(site: Site, files: dict[str, str]) -> None:
     assert {"data/ratings.parquet", "data/therapists.parquet", "MANIFEST.sha256"} <= set(files)
     wrong = [(name, who) for name, text in files.items() for who in people(site) if who in text]
     assert wrong == []
-    assert "item_1" not in files["data/ratings.parquet"] and "submitted_on" not in files["data/ratings.parquet"]
+    assert (
+        "item_1" not in files["data/ratings.parquet"] and "submitted_on" not in files["data/ratings.parquet"]
+    )
