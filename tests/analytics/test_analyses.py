@@ -67,6 +67,7 @@ def test_a_question_is_asked_answered_and_traced_to_its_data() -> None:
     snapshot = Snapshot.objects.get()
     assert snapshot.sha256 in page and "What the data cannot tell" not in page, "no predictor varies"
     assert "was left out" in page and "Where the ratings vary" in page
+    assert "vega-chart" in page and "<img" not in page, "there is no picture without script, only its table"
     for key in ("joint", "patient.unconditional"):
         trace = client.get(reverse("desk-analysis-trace", args=[analysis.pk, key])).content.decode()
         assert snapshot.sha256 in trace and "therapist:therapy" in trace
