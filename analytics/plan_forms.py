@@ -101,7 +101,7 @@ class PlanForm(forms.Form):
         label=gettext_lazy("Simulated studies of each design"),
         min_value=50,
         max_value=MAX_STUDIES,
-        help_text=gettext_lazy("With 400 the error of a power near 80 % is about 4 points either way."),
+        help_text=gettext_lazy("With 400, a power of about 80 percent has an error of 4 points either way."),
         error_messages={"required": FILL_IN, "invalid": WHOLE},
     )
     seed = forms.IntegerField(
