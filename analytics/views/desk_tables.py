@@ -1,5 +1,7 @@
 """Published tables of a study and locked questions: the researcher's page, the public page, the stone."""
 
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -115,7 +117,15 @@ def table(request: HttpRequest, code: str, version: int) -> HttpResponse:
     """For everybody. A version that was withdrawn leaves its stone (410)."""
     rows = get_published_or_404(code)
     row = next((row for row in rows if row.version == version), None)
-    context = {"table": row, "versions": rows, "code": code, "clinic": rows[0].study.clinic}
+    context: dict[str, Any] = {
+        "table": row,
+        "versions": rows,
+        "code": code,
+        "clinic": rows[0].study.clinic,
+    }
     if row is None:
         return render(request, "desk/table_unknown.html", context, status=404)
+    lock = row.content["lock"]
+    context["read_at"] = datetime.fromisoformat(row.content["snapshot"]["read_at"])
+    context["locked_at"] = datetime.fromisoformat(lock["locked_at"]) if lock else None
     return render(request, "desk/table.html", context, status=410 if row.withdrawn_at else 200)

@@ -4,6 +4,7 @@ import json
 import secrets
 from datetime import date
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -50,9 +51,9 @@ def freeze(site: Site) -> dict[str, Any]:
     study = site.api("researcher", "/api/v1/studies/")[0]["id"]
     path = f"/api/v1/studies/{study}/snapshots/"
     token = site.manifest["accounts"]["researcher"]["api_token"]
-    headers = {"Authorization": f"Token {token}"}
+    headers = {"Authorization": f"Token {token}", "Idempotency-Key": str(uuid4())}
     asked = httpx.post(site.base_url + path, headers=headers, json={}, timeout=30)
-    assert asked.status_code == 202, asked.text
+    assert asked.status_code == 201, asked.text
     return wait_for("frozen data", lambda: _frozen(site, path, asked.json()["id"]), 60)
 
 
