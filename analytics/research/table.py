@@ -241,7 +241,7 @@ def as_tex(result: Values, heading: Heading, words: Words) -> str:
             r"\end{tabular}",
             "",
             r"\medskip",
-            r"\begin{minipage}{0.95\linewidth}\footnotesize",
+            r"\begin{minipage}{0.95\linewidth}\footnotesize\raggedright",
             *(tex(note) + r"\par" for note in heading.notes),
             r"\end{minipage}",
             r"\end{table}",
