@@ -92,6 +92,7 @@ def test_two_starts_at_once_make_one_server(var: Path) -> None:
     assert len(masters) == 1
 
 
+@pytest.mark.slow
 def test_data_survive_a_stop_and_a_kill(var: Path) -> None:
     server = EmbeddedPostgres(var / "pg")
     server.start()

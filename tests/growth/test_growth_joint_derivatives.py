@@ -34,6 +34,8 @@ from tests.growth.references import (
     matrix,
 )
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("reml", "ml")
 LEVELS = ("therapist", "patient")
 TRUTH = Truth(

@@ -12,7 +12,7 @@ from analytics.growth import FitResult, GrowthSpec, LongData, fit
 from analytics.growth.joint import JointSpec, fit_joint
 from analytics.growth.results import JointResult
 
-pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("error::RuntimeWarning")]
 
 TWO_LEVELS = ("1 + time | therapist", "1 + time | therapist:patient")
 ORIGINS = (100.0, 2000.0, 739_000.0)

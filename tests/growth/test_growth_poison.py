@@ -17,7 +17,7 @@ from analytics.growth.joint import JointSpec, fit_joint
 from analytics.growth.results import FITTED, JointResult, Status
 from tests.growth.dense import simulated
 
-pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("error::RuntimeWarning")]
 
 TWO_LEVELS = ["1 + time | therapist", "1 + time | therapist:patient"]
 

@@ -26,6 +26,8 @@ from tests.growth.references import (
     units,
 )
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("reml", "ml")
 DATASETS = ("sleepstudy", "cohort_s2", "orthodont", "oxboys", "wafer", "pixel", "early", "star")
 FITS = [(name, model, method) for name in DATASETS for model in models(name) for method in METHODS]

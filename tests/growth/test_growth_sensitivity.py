@@ -28,6 +28,8 @@ from analytics.growth.sensitivity import (
 from analytics.growth.serial import SerialModel, serial_correlation
 from tests.growth.dense import frame, simulated, spec_of
 
+pytestmark = pytest.mark.slow
+
 TWO_LEVELS = ["1 + time | therapist", "1 + time | therapist:patient"]
 INTERCEPTS = ["1 | therapist", "1 | therapist:patient"]
 COHORT = "wai_p ~ time * self_doubt + (1 + time | therapist) + (1 + time | therapist:patient)"

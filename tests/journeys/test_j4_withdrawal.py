@@ -46,9 +46,15 @@ def waiting_syncs(site: Site, therapy: str) -> int:
     return int(site.sql(f"{jobs} AND state IN ('pending', 'running')", therapy)[0][0])
 
 
+def study_of(site: Site) -> str:
+    """The demonstration's; other journeys set up studies of their own."""
+    rows = site.api("researcher", "/api/v1/studies/")
+    return str(next(row["id"] for row in rows if row["code"] == "DEMO"))
+
+
 def freeze(site: Site) -> dict[str, Any]:
     """The study's data frozen as they are now, as the researcher's program has it done."""
-    study = site.api("researcher", "/api/v1/studies/")[0]["id"]
+    study = study_of(site)
     path = f"/api/v1/studies/{study}/snapshots/"
     token = site.manifest["accounts"]["researcher"]["api_token"]
     headers = {"Authorization": f"Token {token}", "Idempotency-Key": str(uuid4())}
@@ -58,7 +64,7 @@ def freeze(site: Site) -> dict[str, Any]:
 
 
 def snapshot_now(site: Site, snapshot: dict[str, Any]) -> dict[str, Any]:
-    study = site.api("researcher", "/api/v1/studies/")[0]["id"]
+    study = study_of(site)
     rows = site.api("researcher", f"/api/v1/studies/{study}/snapshots/")
     return next(row for row in rows if row["id"] == snapshot["id"])
 

@@ -30,7 +30,9 @@ def go_on(page: Page) -> None:
     page.get_by_role("button", name="Save and go on").click()
 
 
-@pytest.mark.parametrize(("size", "script"), [("phone", True), ("desk", False)])
+@pytest.mark.parametrize(
+    ("size", "script"), [("phone", True), pytest.param("desk", False, marks=pytest.mark.slow)]
+)
 def test_a_study_is_set_up_left_resumed_tried_out_and_activated(
     site: Site, browser: Browser, size: str, script: bool
 ) -> None:

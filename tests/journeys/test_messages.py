@@ -147,6 +147,7 @@ def test_an_invitation_arrives_and_opens_the_form_and_only_the_silent_are_remind
     answer(f"{mailing.base_url}/r/{second}/")
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_sends_sends_once_and_staff_see_that_it_is_unsure(
     mailing: Site, sink: Sink
 ) -> None:

@@ -38,6 +38,7 @@ def insert(table: str, **values: Any) -> Any:
         return cursor.fetchone()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_forward_again")
 def test_studies_links_and_answers_survive(cast: Cast) -> None:
     form = factories.form_of(factories.hold_session(cast.therapy), "patient")
