@@ -12,6 +12,8 @@ from django.conf import settings
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
 # The models' matrices are small and many: threads of the linear algebra library only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Arrow's own allocator keeps what a large export has needed; the system's gives it back.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 app = Celery("alliance_site")
 app.conf.update(

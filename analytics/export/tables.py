@@ -70,6 +70,9 @@ def write_table(table: Table, frames: Frames, folder: Path) -> Written:
             parquet.write_table(block)
             lines.write_table(_guarded(block).cast(plain))
             n += block.num_rows
+            # Their room is for the next ones, and what nobody needs goes back to the system.
+            del frame, block
+            pa.default_memory_pool().release_unused()
     return Written(table, n)
 
 
@@ -89,6 +92,7 @@ def read_blocks(folder: Path, name: str, columns: Sequence[str] | None = None) -
     with pq.ParquetFile(folder / f"{name}.parquet") as source:
         for block in source.iter_batches(batch_size=20_000, columns=columns):
             yield block.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+            pa.default_memory_pool().release_unused()
 
 
 def labelled(written: Written, kind: str, target: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ join two files that no name joins. Only the table `therapists`, one row a therap
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -233,11 +233,16 @@ def tables_of(table: Table, path: Path, rules: Rules) -> Iterator[pd.DataFrame]:
             frame = for_tier(table, block.to_pandas(types_mapper=TYPES.get), rules)
             for letter, rows in frame.groupby(frame["therapist"].str[1]):
                 rows.reset_index(drop=True).to_feather(root / f"{letter}-{number:08d}")
+            pa.default_memory_pool().release_unused()
             if table.name == "therapists":
                 break
         for letter in ALPHABET:
-            parts = [pd.read_feather(part) for part in sorted(root.glob(f"{letter}-*"))]
-            if parts:
-                frame = pd.concat(parts, ignore_index=True)
-                keys = [name for name in ORDER if name in frame]
-                yield frame.sort_values(keys, kind="stable", na_position="first", ignore_index=True)
+            if parts := sorted(root.glob(f"{letter}-*")):
+                # Not bound here: the reader alone decides how long it stays in memory.
+                yield _in_order(parts)
+
+
+def _in_order(parts: Sequence[Path]) -> pd.DataFrame:
+    frame = pd.concat([pd.read_feather(part) for part in parts], ignore_index=True)
+    keys = [name for name in ORDER if name in frame]
+    return frame.sort_values(keys, kind="stable", na_position="first", ignore_index=True)

@@ -275,6 +275,13 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "t.parquet")["arm"].tolist()[0] == "=1+1"
 
 
+def test_what_an_export_needed_goes_back_to_the_system() -> None:
+    """Arrow's own allocator would keep it: 60 MB more of a worker that made a large file."""
+    shown = "import alliance_site.celery, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "system", done.stderr
+
+
 def test_models_are_stated_for_other_programs(made: Made) -> None:
     scripts = made.root / "scripts"
     lme4 = (scripts / "lme4.R").read_text()
