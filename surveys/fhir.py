@@ -22,13 +22,14 @@ REASONS = {SKIPPED: "unknown", PREFER_NOT: "asked-declined", NOT_SHOWN: "not-ask
 
 @dataclass(frozen=True)
 class Given:
-    """One received form, under codes. `authored` is a day or a time with offset, in ISO 8601. `answers` by
-    item number, None where the reader may see the scores alone; `scores` are item means by scale, None where
-    too few items were answered. `patient`, `therapy` and `session` are None for a form about practice."""
+    """One received form, under codes. `authored` is a day or a time with offset, in ISO 8601, None where
+    nobody knows it. `answers` by item number, None where the reader may see the scores alone; `scores` are
+    item means by scale, None where too few items were answered. `patient`, `therapy` and `session` are None
+    for a form about practice."""
 
     id: str
     questionnaire: str
-    authored: str
+    authored: str | None
     rater: str
     therapist: str
     answers: Mapping[int, int] | None
@@ -111,30 +112,34 @@ def _coding(form: InstrumentFile, option: Option, with_wording: bool) -> Resourc
     return coding | ({"display": option.label} if with_wording else {})
 
 
-def questionnaire_response(form: InstrumentFile, given: Given, *, with_wording: bool = False) -> Resource:
-    """A received form as a QuestionnaireResponse to the Questionnaire of the same form."""
-    therapist = _person("Practitioner", "therapist", given.therapist)
-    patient = _person("Patient", "patient", given.patient) if given.patient else None
+def questionnaire_response(
+    form: InstrumentFile, given: Given, *, with_wording: bool = False, system: str = SYSTEM
+) -> Resource:
+    """A received form as a QuestionnaireResponse to the Questionnaire of the same form. Codes of people are
+    those of this system."""
+
+    def person(kind: str, what: str, code: str) -> Resource:
+        return {"type": kind, "identifier": {"system": f"{system}:{what}", "value": code}}
+
+    therapist = person("Practitioner", "therapist", given.therapist)
+    patient = person("Patient", "patient", given.patient) if given.patient else None
     resource: Resource = {
         "resourceType": "QuestionnaireResponse",
         "id": given.id,
         "language": form.language,
-        "identifier": {"system": f"{SYSTEM}:response", "value": given.id},
+        "identifier": {"system": f"{system}:response", "value": given.id},
         "questionnaire": f"urn:uuid:{given.questionnaire}|{form.version}",
         "status": "completed",
         "subject": patient or therapist,
-        "authored": given.authored,
         "author": patient if given.rater == "patient" and patient else therapist,
         "item": [_given_items(form, given, with_wording), _given_scores(form, given)],
     }
+    if given.authored is not None:
+        resource["authored"] = given.authored
     if given.therapy is not None and given.session is not None:
         number = f"{given.therapy}/{given.session}"
-        resource["encounter"] = _person("Encounter", "session", number)
+        resource["encounter"] = person("Encounter", "session", number)
     return resource
-
-
-def _person(kind: str, what: str, code: str) -> Resource:
-    return {"type": kind, "identifier": {"system": f"{SYSTEM}:{what}", "value": code}}
 
 
 def _given_items(form: InstrumentFile, given: Given, with_wording: bool) -> Resource:

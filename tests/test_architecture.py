@@ -47,6 +47,7 @@ PURE = {
     "analytics.selection": ("surveys.ids",),
     "analytics.research.plan": ("analytics.growth",),
     "analytics.anonymity": ("analytics.disclosure",),
+    "analytics.export.fhir": ("analytics.export.tables", "surveys.fhir", "surveys.packs"),
     "analytics.export.tiers": (
         "analytics.anonymity",
         "analytics.disclosure",
@@ -107,6 +108,7 @@ PURE = {
 # The pure rooms of surveys may be called from anywhere.
 BRIDGE = (
     "surveys.scoring",
+    "surveys.fhir",
     "surveys.composites",
     "surveys.packs",
     "surveys.board",

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from django.conf import settings
 
 from analytics.export import derived, documents, expected, programs
 from analytics.export.composites import composites_of, composites_table
+from analytics.export.fhir import write_fhir
 from analytics.export.source import Source, export_source
 from analytics.export.tables import Written, labelled, read_blocks, write_table
 from analytics.export.tiers import ITEMS, Rules, table_of, tables_of
@@ -38,13 +40,14 @@ FOR_MODELS = ("ratings", "practice", "therapies", "therapists", "sessions")
 
 @dataclass
 class Bundle:
-    """A bundle on its way: what it is of, what it is made from, the folder that it grows in, and the tables
-    that stand there."""
+    """A bundle on its way: what it is of, what it is made from, the folder that it grows in, the tables that
+    stand there, and what a long step calls now and then to say that it is alive."""
 
     export: Export
     source: Source
     root: Path
     written: list[Written]
+    heard: Callable[[], object]
 
     @property
     def snapshot(self) -> Snapshot:
@@ -67,10 +70,19 @@ class Bundle:
 def build_bundle(export: Export, folder: Path, progress: Progress) -> Path:
     """The zip, in the folder. Raises what `export_source` raises, and StoredFile.DoesNotExist where the
     frozen data are gone."""
+    steps = (
+        _write_data,
+        _write_derived,
+        _write_labelled,
+        _write_models,
+        _write_fhir,
+        _write_documents,
+        _write_manifest,
+    )
     bundle = _begin(export, folder)
-    steps = (_write_data, _write_derived, _write_labelled, _write_models, _write_documents, _write_manifest)
     for place, step in enumerate(steps):
-        progress("tables", place, len(steps) + 1)
+        bundle.heard = partial(progress, "tables", place, len(steps) + 1)
+        bundle.heard()
         step(bundle)
     progress("tables", len(steps), len(steps) + 1)
     return _zip(
@@ -82,7 +94,7 @@ def _begin(export: Export, folder: Path) -> Bundle:
     frozen, root = folder / "frozen", folder / "bundle"
     for path in (frozen, *(root / name for name in ("data", "hlm", "models", "scripts", "phenotype"))):
         path.mkdir(parents=True)
-    return Bundle(export, export_source(export, frozen), root, [])
+    return Bundle(export, export_source(export, frozen), root, [], lambda: None)
 
 
 def _write_data(bundle: Bundle) -> None:
@@ -154,6 +166,19 @@ def _write_models(bundle: Bundle) -> None:
             shutil.copyfile(SCRIPTS / name, bundle.root / name)
     else:
         (bundle.root / "models").rmdir()
+
+
+def _write_fhir(bundle: Bundle) -> None:
+    """Single answers alone make a form that FHIR knows."""
+    if bundle.export.tier != ITEMS:
+        return
+    forms = {
+        (row.code, row.version, row.rater, row.language): (str(row.pk), row.form)
+        for row in study_instruments(bundle.snapshot.study)
+    }
+    folder = bundle.root / "fhir"
+    folder.mkdir()
+    write_fhir(bundle.root / "data", folder, forms, bundle.heard)
 
 
 def _about(bundle: Bundle) -> documents.About:

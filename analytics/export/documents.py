@@ -37,7 +37,8 @@ REDCAP = (
 VALIDATION = {"integer": "integer", "number": "number", "date": "date_ymd", "text": ""}
 CONTENT = """`data/` holds each table as CSV, Parquet, SPSS (.sav) and Stata (.dta); `codebook.html` says what
 every column means. `hlm/` holds the files of HLM, `phenotype/` the ratings as BIDS has them, `scripts/`
-models for lme4, nlme, SPSS and jamovi; `read.R` and `read.py` read everything with its labels."""
+models for lme4, nlme, SPSS and jamovi; `read.R` and `read.py` read everything with its labels. Where single
+answers are in it, `fhir/` holds the received forms as FHIR R4 resources, one a line."""
 AGAIN = """`Rscript reproduce.R` (R with lme4 and jsonlite) and `python reproduce.py` (NumPy, SciPy, pandas)
 compute every published number again and print PASS or FAIL beside each."""
 NOT_AGAIN = """There are no numbers to compute again: the snapshot has no analysis, or this tier puts

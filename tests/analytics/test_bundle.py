@@ -19,11 +19,14 @@ import pyreadstat
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from fhir.resources.R4B.questionnaire import Questionnaire
+from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 from hypothesis import given, settings, strategies
 
 from analytics.export import labelled, programs
 from analytics.export.bundle import build_bundle
 from analytics.export.documents import REDCAP
+from analytics.export.fhir import responses
 from analytics.export.tables import write_table
 from analytics.frozen import Column, Table
 from analytics.models import Analysis, Export, Snapshot
@@ -31,6 +34,7 @@ from analytics.research.run import answer
 from analytics.research.spec import AnalysisSpec, Predictor
 from analytics.services.freeze import snapshot_freeze
 from analytics.storage import fetch
+from surveys import packs
 from surveys.models import Patient, Response, Therapist, Therapy, User
 from surveys.progress import silent
 from surveys.selectors import study_instruments
@@ -211,6 +215,75 @@ def test_hlm_reads_three_levels_sorted_by_the_same_numbers(made: Made) -> None:
     )
     assert set(one["therapy"]) == set(two["therapy"]) and set(two["therapist"]) == set(three["therapist"])
     assert two["therapy"].is_unique and three["therapist"].is_unique
+
+
+def resources(root: Path, kind: type[Questionnaire] | type[QuestionnaireResponse]) -> list[dict[str, Any]]:
+    """Those in the file of their kind, each checked against the definitions of FHIR R4B."""
+    lines = (root / "fhir" / f"{kind.__name__}.ndjson").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        kind.model_validate_json(line)
+    return [json.loads(line) for line in lines]
+
+
+def given_in(resource: dict[str, Any], group: str) -> dict[str, Any]:
+    """By the number of an item or the code of a scale: the value, or why there is none."""
+    (rows,) = [row["item"] for row in resource["item"] if row["linkId"] == group]
+    found = {}
+    for row in rows:
+        answer = row.get("answer", [{}])[0]
+        value = answer.get("valueDecimal", int(answer.get("valueCoding", {}).get("code", SKIPPED)))
+        found[row["linkId"].partition("-")[2]] = row["extension"][0]["valueCode"] if not answer else value
+    return found
+
+
+def test_every_form_is_a_resource_under_the_names_of_the_file(made: Made) -> None:
+    forms = {row["id"]: row for row in resources(made.root, Questionnaire)}
+    received = resources(made.root, QuestionnaireResponse)
+    tables = {name: pd.read_csv(made.root / "data" / f"{name}.csv") for name in ("ratings", "practice")}
+    assert [row["id"] for row in received] == [
+        f"{name}-{line}" for name, table in tables.items() for line in range(1, len(table) + 1)
+    ]
+    for resource in received:
+        table, line = resource["id"].split("-")
+        row = tables[table].iloc[int(line) - 1]
+        form = forms[resource["questionnaire"].removeprefix("urn:uuid:").partition("|")[0]]
+        assert form["identifier"][0]["value"] == f"{row['instrument']}:{row['rater']}"
+        assert resource["authored"] == row["submitted_on"], "the day that the file has, and no time"
+        who = {name: resource[name]["identifier"] for name in ("subject", "author")}
+        assert {name["system"] for name in who.values()} <= {
+            f"urn:alliance-tracker:pseudonym:{kind}" for kind in ("patient", "therapist")
+        }
+        is_of_patient = table == "ratings"
+        assert who["subject"]["value"] == row["patient" if is_of_patient else "therapist"]
+        assert who["author"]["value"] == row[row["rater"]]
+        for number, value in given_in(resource, "items").items():
+            assert value == ("unknown" if row[f"item_{number}"] == SKIPPED else row[f"item_{number}"])
+        for scale, value in given_in(resource, "scores").items():
+            assert value == pytest.approx(row[scale], abs=1e-6) or (
+                value == "not-applicable" and pd.isna(row[scale])
+            )
+    assert not (made.scores / "fhir").exists()
+
+
+def test_no_form_in_a_bundle_has_its_wording(made: Made) -> None:
+    for form in resources(made.root, Questionnaire):
+        (items,) = [row["item"] for row in form["item"] if row["linkId"] == "items"]
+        assert {row["text"] for row in items} == {f"Item {row['prefix']}" for row in items}
+        assert not any("display" in option["valueCoding"] for row in items for option in row["answerOption"])
+
+
+def test_a_form_of_which_nobody_knows_the_day_has_none() -> None:
+    form = next(form for form in packs.built_in() if form.code == "wai-s")
+    row = dict.fromkeys(["session", "patient", "therapy", "submitted_on"]) | {
+        "therapist": "T1", "rater": form.rater, "instrument": form.code,
+        "instrument_version": form.version, "language": form.language,
+        **dict.fromkeys(scale.code for scale in form.scales),
+        **{f"item_{item.number}": form.maximum for item in form.items},
+    }  # fmt: skip
+    forms = {(form.code, form.version, form.rater, form.language): ("1", form)}
+    (resource,) = responses("ratings", 41, pd.DataFrame([row]), forms, set())
+    QuestionnaireResponse.model_validate_json(json.dumps(resource))
+    assert "authored" not in resource and resource["id"] == "ratings-42"
 
 
 def test_the_codebooks_list_every_column_of_every_table(made: Made) -> None:
