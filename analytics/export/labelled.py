@@ -19,6 +19,7 @@ MAX_NAME = 32
 # Of which SPSS allows 256 and Stata 80 bytes.
 MAX_LABEL = {"sav": 250, "dta": 80}
 MAX_VALUE_LABEL = 120
+DAY = {"sav": "DATE11", "dta": "%td"}
 # SPSS allows three single missing codes; Stata has letters of its own for them.
 LETTERS = "abc"
 
@@ -71,7 +72,8 @@ def _plain(column: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
     """As pyreadstat takes it: floats with NaN, dates, or text with nothing for what is missing."""
     if kind == "text":
         return column.astype("object").where(column.notna(), "")
-    if kind == "date":
+    # Days without any would be text to pyreadstat: they are written as numbers in the format of days.
+    if kind == "date" and column.notna().any():
         return column.astype("object").where(column.notna(), None)
     return column.astype("float64")
 
@@ -95,6 +97,8 @@ def _write_sav(
         measures[name] = "scale" if is_scale else "nominal" if column["kind"] == "text" else "ordinal"
         if column["kind"] == "integer":
             formats[name] = "F8.0"
+        elif column["kind"] == "date":
+            formats[name] = DAY["sav"]
     pyreadstat.write_sav(
         frame,
         target,
@@ -138,6 +142,9 @@ def _write_dta(
         column_labels=dict(labels),
         version=14,
         variable_value_labels=values,
+        variable_format={
+            names[column["name"]]: DAY["dta"] for column in job["columns"] if column["kind"] == "date"
+        },
         missing_user_values=missing,
     )
 
@@ -157,8 +164,8 @@ def _forget_the_time(target: Path, kind: str) -> None:
 
 
 def _cut(text: str, most: int) -> str:
-    """No more than so many bytes of UTF-8."""
-    return text.encode()[:most].decode(errors="ignore")
+    """No more than so many bytes of UTF-8, and no space at the end, which SPSS would not give back."""
+    return text.encode()[:most].decode(errors="ignore").rstrip()
 
 
 def main(path: Path) -> None:

@@ -181,6 +181,8 @@ def _to_parquet(root: Path, table: Table) -> int:
         for block in blocks:
             n += block.num_rows
             target.write_batch(block)
+            del block
+            pa.default_memory_pool().release_unused()
     source.unlink()
     return n
 

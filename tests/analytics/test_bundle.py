@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pyreadstat
 import pytest
@@ -189,6 +191,78 @@ def test_a_skipped_answer_is_declared_missing_in_spss_and_stata(made: Made) -> N
     stata, of_stata = pyreadstat.read_dta(data / "practice.dta", user_missing=True)
     assert (stata[item] == "a").sum() == n
     assert of_stata.variable_value_labels[item]["a"] == "skipped"
+
+
+IN_R = """
+library(haven)
+library(jsonlite)
+shown <- function(x) {
+  x <- if (inherits(x, "Date")) as.character(x) else unclass(x)
+  if (is.character(x)) return(as.vector(x))
+  ifelse(is.na(x), na_tag(x), sprintf("%.17g", x))
+}
+seen <- function(x) {
+  labels <- attr(x, "labels")
+  list(label = attr(x, "label"), values = shown(x), n_missing = sum(is.na(x)),
+       codes = if (length(labels)) shown(labels), words = names(labels), na_values = attr(x, "na_values"))
+}
+paths <- commandArgs(TRUE)
+read <- function(path) if (grepl("sav$", path)) read_sav(path, user_na = TRUE) else read_dta(path)
+cat(toJSON(setNames(lapply(paths, function(path) lapply(read(path), seen)), basename(paths)),
+           na = "null", null = "null"))
+"""
+
+
+@pytest.mark.slow
+def test_haven_reads_numbers_labels_and_declared_missing_codes(made: Made, tmp_path: Path) -> None:
+    assert shutil.which("Rscript"), "R is not installed: see `make r`"
+    (tmp_path / "read.R").write_text(IN_R)
+    files = sorted(path for path in (made.root / "data").iterdir() if path.suffix in (".sav", ".dta"))
+    program = ["Rscript", tmp_path / "read.R", *files]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, cwd="/")
+    assert done.returncode == 0, done.stderr
+    in_r = json.loads(done.stdout)
+    assert len(in_r) == len(files) == 18
+    n_missing = 0
+    for name, columns in in_r.items():
+        table = pq.read_table(made.root / "data" / f"{name[:-4]}.parquet")
+        assert list(columns) == labelled.names_of(table.column_names)
+        for field, column in zip(table.schema, columns.values(), strict=True):
+            about = {key.decode(): value.decode() for key, value in field.metadata.items()}
+            codes = json.loads(about["missing_codes"])
+            # Stata has letters for missing answers; in SPSS they are numbers, declared missing.
+            letters = dict(zip(codes, "abc", strict=False)) if name.endswith("dta") else {}
+            values = table[field.name].to_pylist()
+            wanted = [_in_r(letters.get(value, value), field.type) for value in values]
+            assert [_in_r(value, field.type) for value in column["values"]] == wanted, (name, field.name)
+            most = labelled.MAX_LABEL[name[-3:]]
+            assert column["label"] == [about["label"].encode()[:most].decode(errors="ignore").rstrip()]
+            words = {
+                letters.get(int(code), int(code)): text
+                for code, text in json.loads(about["value_labels"]).items()
+            }
+            told = {
+                _in_r(code, field.type): text
+                for code, text in zip(column["codes"] or [], column["words"] or [], strict=True)
+            }
+            assert told == words, (name, field.name)
+            assert sorted(column["na_values"] or []) == (sorted(codes) if name.endswith("sav") else [])
+            missing = [
+                value for value in values if value in codes or (value is None and field.type != pa.string())
+            ]
+            assert column["n_missing"] == [len(missing)]
+            n_missing += sum(value in codes for value in values)
+    assert n_missing > 10, "answers that were skipped, in both formats"
+
+
+def _in_r(value: Any, kind: pa.DataType) -> Any:
+    """A cell as both sides have it: letters of missing answers, numbers, days and text; "" where nothing is
+    in a text."""
+    if kind == pa.string():
+        return value or ""
+    if value is None or (isinstance(value, str) and value in "abc"):
+        return value
+    return str(value) if kind == pa.date32() else float(value)
 
 
 def test_the_ready_tables_hold_the_ratings_with_what_therapists_say(made: Made) -> None:
