@@ -223,46 +223,52 @@ def test_haven_reads_numbers_labels_and_declared_missing_codes(made: Made, tmp_p
     assert done.returncode == 0, done.stderr
     in_r = json.loads(done.stdout)
     assert len(in_r) == len(files) == 18
-    n_missing = 0
+    n_skipped = 0
     for name, columns in in_r.items():
         table = pq.read_table(made.root / "data" / f"{name[:-4]}.parquet")
         assert list(columns) == labelled.names_of(table.column_names)
         for field, column in zip(table.schema, columns.values(), strict=True):
-            about = {key.decode(): value.decode() for key, value in field.metadata.items()}
-            codes = json.loads(about["missing_codes"])
-            # Stata has letters for missing answers; in SPSS they are numbers, declared missing.
-            letters = dict(zip(codes, "abc", strict=False)) if name.endswith("dta") else {}
             values = table[field.name].to_pylist()
-            wanted = [_in_r(letters.get(value, value), field.type) for value in values]
-            assert [_in_r(value, field.type) for value in column["values"]] == wanted, (name, field.name)
-            most = labelled.MAX_LABEL[name[-3:]]
-            assert column["label"] == [about["label"].encode()[:most].decode(errors="ignore").rstrip()]
-            words = {
-                letters.get(int(code), int(code)): text
-                for code, text in json.loads(about["value_labels"]).items()
-            }
-            told = {
-                _in_r(code, field.type): text
-                for code, text in zip(column["codes"] or [], column["words"] or [], strict=True)
-            }
-            assert told == words, (name, field.name)
-            assert sorted(column["na_values"] or []) == (sorted(codes) if name.endswith("sav") else [])
-            missing = [
-                value for value in values if value in codes or (value is None and field.type != pa.string())
-            ]
-            assert column["n_missing"] == [len(missing)]
-            n_missing += sum(value in codes for value in values)
-    assert n_missing > 10, "answers that were skipped, in both formats"
+            assert as_read(column, field.type) == as_meant(field, values, name[-3:]), (name, field.name)
+            n_skipped += SKIPPED in values
+    assert n_skipped >= 2, "a column with answers that were skipped, in both formats"
 
 
-def _in_r(value: Any, kind: pa.DataType) -> Any:
-    """A cell as both sides have it: letters of missing answers, numbers, days and text; "" where nothing is
-    in a text."""
+def as_read(column: dict[str, Any], kind: pa.DataType) -> dict[str, Any]:
+    """What R says of a column."""
+    codes, words = column["codes"] or [], column["words"] or []
+    return {
+        "label": column["label"],
+        "values": [cell(value, kind) for value in column["values"]],
+        "words": {cell(code, kind): text for code, text in zip(codes, words, strict=True)},
+        "declared": sorted(column["na_values"] or []),
+        "n_missing": column["n_missing"],
+    }
+
+
+def as_meant(field: pa.Field, values: list[Any], kind: str) -> dict[str, Any]:
+    """What it must say by the Parquet: Stata has letters for missing answers, SPSS numbers that are declared
+    missing, and neither knows a text that is not there."""
+    about = {key.decode(): value.decode() for key, value in field.metadata.items()}
+    codes = json.loads(about["missing_codes"])
+    letters = dict(zip(codes, "abc", strict=False)) if kind == "dta" else {}
+    words = {int(code): text for code, text in json.loads(about["value_labels"]).items()}
+    label = about["label"].encode()[: labelled.MAX_LABEL[kind]].decode(errors="ignore").rstrip()
+    missing = [value for value in values if value in codes or (value is None and field.type != pa.string())]
+    return {
+        "label": [label],
+        "values": [cell(letters.get(value, value), field.type) for value in values],
+        "words": {letters.get(code, code): text for code, text in words.items()},
+        "declared": sorted(codes) if kind == "sav" else [],
+        "n_missing": [len(missing)],
+    }
+
+
+def cell(value: Any, kind: pa.DataType) -> Any:
     if kind == pa.string():
         return value or ""
-    if value is None or (isinstance(value, str) and value in "abc"):
-        return value
-    return str(value) if kind == pa.date32() else float(value)
+    is_letter = isinstance(value, str) and value in "abc"
+    return value if value is None or is_letter else str(value) if kind == pa.date32() else float(value)
 
 
 def test_the_ready_tables_hold_the_ratings_with_what_therapists_say(made: Made) -> None:
