@@ -52,10 +52,9 @@ def page(analysis: Analysis, words: Words, chosen: str) -> dict[str, Any]:
         ),
         "separate_groups": _groups([_separate_row(row, result, titles, words) for row in rows]),
         "joint_tests": _joint_tests(joint, titles, words) if is_joint else [],
-        "statuses": [
-            (say.model_title(model["key"], words), model["key"], model["result"]["status"])
-            for model in result["models"]
-        ],
+        "statuses": _statuses(result, words, [model["key"] for model in result["models"]]),
+        "joint_status": _statuses(result, words, ["joint"]),
+        "separate_status": _statuses(result, words, [table.reported(result, rater) for rater in result["n"]]),
         "variance": _variance(result, words),
         "correlations": _correlations(joint, result, words) if is_joint else [],
         "explained": _explained(result, words),
@@ -63,6 +62,19 @@ def page(analysis: Analysis, words: Words, chosen: str) -> dict[str, Any]:
         "sensitivity": [sensitivity_rows(row, titles, result, words) for row in result["sensitivity"]],
         **pictures(analysis, rows, titles, words, chosen),
     }
+
+
+def _statuses(result: Values, words: Words, keys: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Title, key and state of these models, as far as they were asked for."""
+    return [
+        (
+            say.model_title(model["key"], words),
+            model["key"],
+            say.status_title(model["result"]["status"], words),
+        )
+        for model in result["models"]
+        if model["key"] in keys
+    ]
 
 
 def _shown(effect: Effect, name: str, words: Words) -> Shown:
@@ -231,6 +243,7 @@ def trace(analysis: Analysis, key: str, words: Words) -> dict[str, Any]:
         "found": {**found, "random": random},
         "residual": list(residual),
         "title": say.model_title(key, words),
+        "status": say.status_title(found["status"], words),
         "n": [(name, n) for name, n in found["n"].items() if name not in ("rows", "dropped")],
         "fixed": found["fixed"],
         "contrasts": found.get("contrasts", ()),

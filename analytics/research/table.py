@@ -63,7 +63,7 @@ def rows(result: Values) -> list[Row]:
     for predictor in ["", *names]:
         for effect in ["level", *time]:
             separate = {
-                rater: _effect(models, _reported(models, rater), _term(predictor, effect))
+                rater: _effect(models, reported(result, rater), _term(predictor, effect))
                 for rater in result["n"]
             }
             joint, difference = {}, None
@@ -77,7 +77,9 @@ def rows(result: Values) -> list[Row]:
     return out
 
 
-def _reported(models: Values, rater: str) -> str:
+def reported(result: Values, rater: str) -> str:
+    """The key of the model that the columns of a rater are from."""
+    models = {model["key"] for model in result["models"]}
     return next(key for key in (f"{rater}.conditional", f"{rater}.unconditional") if key in models)
 
 

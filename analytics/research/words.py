@@ -10,6 +10,7 @@ from typing import Any
 from analytics.wording import PATIENT, Writing
 
 ALPHA = 0.05
+LEFT_TO_RIGHT = "\N{LEFT-TO-RIGHT MARK}"
 Values = Mapping[str, Any]
 
 
@@ -25,11 +26,14 @@ class Words(Writing):
 
 
 def number(value: float | None, words: Words, n: int = 3) -> str:
-    """With a true minus; nothing that is no number, and no minus before a zero."""
+    """With a true minus, which stays before the number where reading goes from right to left; nothing that is
+    no number, and no minus before a zero."""
     if value is None:
         return "–"
     text = words.digits(abs(value), n)
-    return f"\N{MINUS SIGN}{text}" if round(value, n) < 0 else text
+    if round(value, n) >= 0:
+        return text
+    return f"{LEFT_TO_RIGHT if words.is_rtl else ''}\N{MINUS SIGN}{text}"
 
 
 def p_value(p: float | None, words: Words) -> str:
@@ -280,6 +284,19 @@ def model_title(key: str, words: Words) -> str:
         "therapist-intercept": _("%(rater)s, therapists differing in level alone"),
     }
     return titles[name] % {"rater": rater_title(rater, words)}
+
+
+def status_title(status: str, words: Words) -> str:
+    """How the search for a model's estimates ended, as `analytics.growth.results.Status` has it."""
+    _ = words.translate
+    return {
+        "ok": _("converged"),
+        "singular": _("converged, singular"),
+        "not_converged": _("not converged"),
+        "no_variation": _("not fitted: the ratings do not vary"),
+        "insufficient_data": _("not fitted: too few data"),
+        "timed_out": _("not converged in the time there was"),
+    }[status]
 
 
 def comparison_title(what: str, words: Words) -> str:

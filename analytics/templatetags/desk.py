@@ -4,8 +4,10 @@ from typing import Any
 
 from django import template
 from django.utils.formats import number_format
+from django.utils.translation import get_language_bidi
 
 from analytics import data_words
+from analytics.research.words import Words, number
 from analytics.services.exports import State
 
 register = template.Library()
@@ -24,6 +26,13 @@ def export_state(state: State) -> str:
 def gone_state(state: State) -> str:
     """Why there is no file, and what to do."""
     return data_words.gone_words(state)
+
+
+@register.filter
+def places(value: float | None, n: int) -> str:
+    """With n decimals and a minus that stays before the number from right to left too; a dash for none."""
+    words = Words(is_rtl=get_language_bidi(), digits=lambda size, n: number_format(f"{size:.{n}f}", n))
+    return number(value, words, n)
 
 
 @register.filter
