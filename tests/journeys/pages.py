@@ -201,6 +201,7 @@ PAGES = (
     View("analysis", "researcher", demo_analysis("")),
     View("analysis-table", "researcher", demo_analysis("table/")),
     View("analysis-trace", "researcher", demo_analysis("trace/joint/")),
+    View("analysis-publish", "researcher", demo_analysis("publish/")),
     View("admin-home", "clinic_admin", "/clinic/"),
     View("clinic", "clinic_admin", "/clinic/contact/"),
     View("completion", "clinic_admin", "/clinic/completion/"),
@@ -617,12 +618,65 @@ def research_desk(page: Page, site: Site) -> Iterator[str]:
     yield "desk-export"
 
 
+def locked_question(page: Page, site: Site) -> Iterator[str]:
+    """A question that is locked before it is asked, and one of more predictors than there are therapists."""
+    new = by_link("/studies/", "/data/", "/analyses/", "/analyses/new/")
+    page.goto(new(page, site))
+    page.locator("details:has([name=do]) > summary").click()
+    page.locator("[name=exclusions]").fill("Therapies of fewer than three sessions.")
+    page.locator("[name=do][value=lock]").click()
+    page.wait_for_url("**/locks/*/")
+    yield "lock"
+    page.goto(new(page, site))
+    page.locator("[name=time]").select_option("occasion")
+    page.locator("[name=sessions]").fill("3")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "analysis-new-slip"
+    page.locator("[name=time]").select_option("linear")
+    for box in page.locator("[name=predictors]").all():
+        box.check()
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("#job [role=status]")
+    yield "analysis-waits"
+    page.wait_for_selector("#result .notice", timeout=60_000)
+    yield "analysis-refused"
+
+
+def published_table(page: Page, site: Site) -> Iterator[str]:
+    """The table of the demonstration's analysis, published and withdrawn, each with a slip before it."""
+    page.goto(demo_analysis("publish/")(page, site))
+    page.locator("[name=code]").fill("An address")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "analysis-publish-slip"
+    page.locator("[name=code]").fill(f"walk-{next(WALKS)}")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_url("**/tables/walk-*/v1/")
+    table = page.url
+    yield "table"
+    page.goto(table.replace("/v1/", "/v9/"))
+    yield "table-unknown-version"
+    page.goto(by_link("/studies/", "/data/", "/tables/")(page, site))
+    yield "tables"
+    page.locator("main a[href$='/withdraw/']").first.click()
+    page.wait_for_selector("[name=reason]")
+    yield "table-withdraw"
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("main .notice-error")
+    yield "table-withdraw-slip"
+    page.locator("[name=reason]").fill("Sessions were counted wrongly.")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_url("**/tables/walk-*/v1/")
+    yield "table-withdrawn"
+
+
 # Pages that are reached by filling something in.
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
     "": (patient_form, end_of_part),
     "therapist": (after_a_session, hand_over),
     "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
-    "researcher": (new_token, plan_study, research_desk),
+    "researcher": (new_token, plan_study, locked_question, published_table, research_desk),
 }
 
 
