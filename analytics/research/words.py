@@ -10,7 +10,8 @@ from typing import Any
 from analytics.wording import PATIENT, Writing
 
 ALPHA = 0.05
-LEFT_TO_RIGHT = "\N{LEFT-TO-RIGHT MARK}"
+# What follows the number, its standard error for one, goes on in the page's own direction.
+ISOLATED, UNTIL_HERE = "\N{LEFT-TO-RIGHT ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 Values = Mapping[str, Any]
 
 
@@ -33,7 +34,8 @@ def number(value: float | None, words: Words, n: int = 3) -> str:
     text = words.digits(abs(value), n)
     if round(value, n) >= 0:
         return text
-    return f"{LEFT_TO_RIGHT if words.is_rtl else ''}\N{MINUS SIGN}{text}"
+    negative = f"\N{MINUS SIGN}{text}"
+    return f"{ISOLATED}{negative}{UNTIL_HERE}" if words.is_rtl else negative
 
 
 def p_value(p: float | None, words: Words) -> str:

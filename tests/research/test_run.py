@@ -13,7 +13,7 @@ from analytics.research.frames import Refusal, build, complete
 from analytics.research.refusals import caution, refusal
 from analytics.research.run import answer
 from analytics.research.spec import AnalysisSpec
-from analytics.research.words import Words, in_short
+from analytics.research.words import Words, in_short, number
 from surveys.progress import silent
 from tests.research.tables import X, question, simulated
 
@@ -185,3 +185,20 @@ def test_files_say_the_same_numbers_and_keep_the_signs_of_their_language(
     body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0]
     assert {line.count(" & ") for line in body.splitlines() if "&" in line} == {columns}
     assert repr(estimate) in table.as_csv(result)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_rtl", "text"),
+    [
+        (-0.2, False, "\N{MINUS SIGN}0.200"),
+        # Isolated: the minus stays before its number, and a standard error after both of them.
+        (-0.2, True, "\N{LEFT-TO-RIGHT ISOLATE}\N{MINUS SIGN}0.200\N{POP DIRECTIONAL ISOLATE}"),
+        (0.2, True, "0.200"),
+        (-0.0001, True, "0.000"),
+        (None, True, "–"),
+    ],
+)
+def test_a_minus_stays_before_its_number_in_both_directions(
+    value: float | None, is_rtl: bool, text: str
+) -> None:
+    assert number(value, Words(is_rtl=is_rtl)) == text
