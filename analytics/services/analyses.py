@@ -20,6 +20,7 @@ from analytics.research.spec import AnalysisSpec
 from analytics.research.words import Words
 from analytics.selection import Selection
 from analytics.services.freeze import snapshot_freeze
+from analytics.services.snapshots import snapshot_new
 from analytics.storage import fetch
 from surveys import audit, jobs
 from surveys.models import Study, User
@@ -34,12 +35,13 @@ TABLES = ("ratings", "practice", "therapies", "therapists")
 def analysis_ask(
     *, study: Study, spec: AnalysisSpec, title: str, snapshot: Snapshot | None, actor: User | None
 ) -> Analysis:
-    """Of a snapshot that is there, or of a new one that the job freezes first. `actor` None: the operator."""
+    """Of a snapshot that is there, or of a new one that the job freezes first. `actor` None: the operator.
+    Raises SelectionRefused where there are too few for a new one."""
     Study.objects.select_for_update().get(pk=study.pk)
     last = Analysis.objects.filter(study=study).aggregate(last=Max("number"))["last"]
     analysis = Analysis.objects.create(
         study=study,
-        snapshot=snapshot or _new_snapshot(study, actor),
+        snapshot=snapshot or snapshot_new(study=study, selection=Selection(), actor=actor),
         number=(last or 0) + 1,
         title=title,
         spec=spec.to_dict(),
@@ -50,17 +52,6 @@ def analysis_ask(
     audit.record("analysis.ask", subject=analysis, actor=actor, clinic=study.clinic, spec_sha256=spec.sha256)
     jobs.request(JOB, analysis.pk)
     return analysis
-
-
-def _new_snapshot(study: Study, actor: User | None) -> Snapshot:
-    last = Snapshot.objects.filter(study=study).aggregate(last=Max("number"))["last"]
-    return Snapshot.objects.create(
-        study=study,
-        number=(last or 0) + 1,
-        selection=Selection().to_dict(),
-        asked_by=actor,
-        asked_at=timezone.now(),
-    )
 
 
 @transaction.atomic

@@ -39,7 +39,7 @@ def lock_make(*, study: Study, title: str, spec: AnalysisSpec, exclusions: str, 
 
 @transaction.atomic
 def lock_run(*, lock: AnalysisLock, snapshot: Snapshot | None, actor: User) -> Analysis:
-    """Asks the locked question, of a snapshot or of the data as they are now."""
+    """Asks the locked question, of a snapshot or of the data as they are now. Raises SelectionRefused."""
     analysis = analysis_ask(
         study=lock.study,
         spec=AnalysisSpec.from_dict(lock.spec),

@@ -6,7 +6,7 @@ treated in the one way that sets the two selections apart. The same selection ma
 are new in it: each of its patients stands in it row by row, and that somebody new began is all that it tells.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -25,7 +25,7 @@ from surveys.models import Study, Therapy, User
 OPEN = ("pending", "running")
 
 
-@dataclass(frozen=True)
+@dataclass
 class SelectionRefused(Exception):
     """`rule`: key (the site has no key for pseudonyms), busy (another is being frozen), patients, therapists,
     difference (to the snapshot `other`, by `n` patients)."""
@@ -62,20 +62,10 @@ def _is_chosen(selection: Selection, arm: str, started_on: date, ended_on: date 
 @transaction.atomic
 def snapshot_ask(*, study: Study, selection: Selection, actor: User) -> Snapshot:
     """Asks for the data to be frozen; the job does it. Raises SelectionRefused."""
-    if not settings.PSEUDONYM_KEY:
-        raise SelectionRefused("key")
     Study.objects.select_for_update().get(pk=study.pk)
-    earlier = list(Snapshot.objects.filter(study=study).order_by("number"))
-    if _is_busy(earlier):
+    if _is_busy(study.snapshots.all()):
         raise SelectionRefused("busy")
-    _check(chosen(study, selection), selection, earlier)
-    snapshot = Snapshot.objects.create(
-        study=study,
-        number=earlier[-1].number + 1 if earlier else 1,
-        selection=selection.to_dict(),
-        asked_by=actor,
-        asked_at=timezone.now(),
-    )
+    snapshot = snapshot_new(study=study, selection=selection, actor=actor)
     audit.record(
         "snapshot.ask", subject=snapshot, actor=actor, clinic=study.clinic, selection=selection.to_dict()
     )
@@ -83,7 +73,25 @@ def snapshot_ask(*, study: Study, selection: Selection, actor: User) -> Snapshot
     return snapshot
 
 
-def _is_busy(snapshots: Sequence[Snapshot]) -> bool:
+@transaction.atomic
+def snapshot_new(*, study: Study, selection: Selection, actor: User | None) -> Snapshot:
+    """One that is still to be read; whoever needs it sees to that. `actor` None: the operator. Raises
+    SelectionRefused."""
+    if not settings.PSEUDONYM_KEY:
+        raise SelectionRefused("key")
+    Study.objects.select_for_update().get(pk=study.pk)
+    earlier = list(study.snapshots.order_by("number"))
+    _check(chosen(study, selection), selection, earlier)
+    return Snapshot.objects.create(
+        study=study,
+        number=earlier[-1].number + 1 if earlier else 1,
+        selection=selection.to_dict(),
+        asked_by=actor,
+        asked_at=timezone.now(),
+    )
+
+
+def _is_busy(snapshots: Iterable[Snapshot]) -> bool:
     waiting = [row.pk for row in snapshots if row.read_at is None]
     return any(job.state in OPEN for job in jobs.latest_of(JOB, waiting).values())
 

@@ -11,7 +11,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import get_language, get_language_bidi
 from django.utils.translation import gettext as _
 
-from analytics import analysis_page
+from analytics import analysis_page, data_words
 from analytics.access import get_analysis_or_404
 from analytics.analysis_forms import NEW, AnalysisForm
 from analytics.analysis_selectors import scale_titles, study_analyses, study_forms, usable_snapshots
@@ -24,6 +24,7 @@ from analytics.research.spec import study_table
 from analytics.research.words import Words
 from analytics.services.analyses import JOB, analysis_ask, analysis_cancel
 from analytics.services.locks import lock_make
+from analytics.services.snapshots import SelectionRefused
 from surveys import audit, jobs
 from surveys.access import get_study_or_404, person
 from surveys.models import Study
@@ -80,14 +81,17 @@ def new(request: HttpRequest, study_id: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         if request.POST.get("do") == "lock":
             return redirect("desk-lock", _lock(request, study, form).pk)
-        analysis = analysis_ask(
-            study=study,
-            spec=form.spec,
-            title=form.cleaned_data["title"],
-            snapshot=form.snapshots.get(form.cleaned_data["snapshot"]),
-            actor=person(request.user),
-        )
-        return redirect("desk-analysis", analysis.pk)
+        try:
+            analysis = analysis_ask(
+                study=study,
+                spec=form.spec,
+                title=form.cleaned_data["title"],
+                snapshot=form.snapshots.get(form.cleaned_data["snapshot"]),
+                actor=person(request.user),
+            )
+            return redirect("desk-analysis", analysis.pk)
+        except SelectionRefused as refused:
+            form.add_error(None, data_words.refusal(refused))
     context = {"study": study, "clinic": study.clinic, "form": form}
     return render(request, "desk/analysis_new.html", context, status=422 if form.errors else 200)
 
@@ -128,17 +132,19 @@ def ask_table(request: HttpRequest, study_id: UUID) -> HttpResponse:
     study = get_study_or_404(request.user, study_id)
     try:
         spec = study_table(study_forms(study))
+        analysis = analysis_ask(
+            study=study,
+            spec=spec,
+            title=_("The study’s table"),
+            snapshot=usable_snapshots(study).first(),
+            actor=person(request.user),
+        )
+        return redirect("desk-analysis", analysis.pk)
     except SpecError:
         messages.error(request, _why_no_table(study))
-        return redirect("desk-analyses", study.pk)
-    analysis = analysis_ask(
-        study=study,
-        spec=spec,
-        title=_("The study’s table"),
-        snapshot=usable_snapshots(study).first(),
-        actor=person(request.user),
-    )
-    return redirect("desk-analysis", analysis.pk)
+    except SelectionRefused as refused:
+        messages.error(request, data_words.refusal(refused))
+    return redirect("desk-analyses", study.pk)
 
 
 def analysis(request: HttpRequest, analysis_id: UUID) -> HttpResponse:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -16,6 +17,7 @@ from analytics.access import (
     usable_snapshot,
 )
 from analytics.analysis_selectors import scale_titles, study_forms
+from analytics.data_words import refusal
 from analytics.research.words import Words
 from analytics.services.locks import lock_run
 from analytics.services.publishing import (
@@ -25,6 +27,7 @@ from analytics.services.publishing import (
     table_publish,
     table_withdraw,
 )
+from analytics.services.snapshots import SelectionRefused
 from analytics.table_forms import PublishForm, WithdrawForm
 from surveys.access import get_study_or_404, person
 
@@ -94,8 +97,12 @@ def lock(request: HttpRequest, lock_id: UUID) -> HttpResponse:
     row = get_lock_or_404(request.user, lock_id)
     if request.method == "POST":
         snapshot = usable_snapshot(row.study) if request.POST.get("data") == "latest" else None
-        analysis = lock_run(lock=row, snapshot=snapshot, actor=person(request.user))
-        return redirect("desk-analysis", analysis.pk)
+        try:
+            analysis = lock_run(lock=row, snapshot=snapshot, actor=person(request.user))
+            return redirect("desk-analysis", analysis.pk)
+        except SelectionRefused as refused:
+            messages.error(request, refusal(refused))
+            return redirect("desk-lock", row.pk)
     context = {
         "study": row.study,
         "clinic": row.study.clinic,

@@ -1,18 +1,22 @@
 """Asking, cancelling and reading an analysis: pages, job, files, command."""
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
+from django.utils import timezone
 
 import analytics.tasks  # noqa: F401  registers the job
 from analytics.analysis_selectors import study_forms
 from analytics.models import Analysis, Snapshot
 from analytics.research.spec import AnalysisSpec, ranges_of
+from analytics.selection import Selection
 from analytics.services.analyses import JOB, analysis_ask
+from analytics.services.locks import lock_make
 from surveys import jobs
-from surveys.models import AuditEvent, Role, Study, Therapist
+from surveys.models import AuditEvent, Role, Study, Therapist, Therapy
 from tests import factories
 from tests.analytics.clinics import rated_clinic
 from tests.conftest import signed_in
@@ -104,17 +108,59 @@ def test_what_was_typed_stays_where_a_question_is_not_understood() -> None:
 
 
 def test_too_few_therapists_are_a_sentence_and_not_a_number() -> None:
-    study, _ = rated_clinic(n_therapists=2, n_therapies=2)
+    study, _ = rated_clinic(n_therapists=3, n_therapies=2)
     analysis = answered(study)
-    assert analysis.status == Analysis.Status.REFUSED and "2 therapists are too few" in analysis.message
+    assert analysis.status == Analysis.Status.REFUSED and "3 therapists are too few" in analysis.message
     client = signed_in(factories.make_user("r@example.org", Role.RESEARCHER, clinic=study.clinic))
     page = client.get(reverse("desk-analysis", args=[analysis.pk])).content.decode()
-    assert "These data cannot carry the question" in page and "2 therapists are too few" in page
+    assert "These data cannot carry the question" in page and "3 therapists are too few" in page
     assert client.get(reverse("desk-analysis-table", args=[analysis.pk])).status_code == 404
 
 
+def test_no_door_freezes_data_of_few_or_data_that_tell_few_apart_from_a_selection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, _ = rated_clinic(n_therapists=3, n_therapies=2)
+    researcher = factories.make_user("r@example.org", Role.RESEARCHER, clinic=study.clinic)
+    client, spec = signed_in(researcher), spec_of(study)
+    question = lock_make(study=study, title="T", spec=spec, exclusions="", actor=researcher)
+    monkeypatch.setattr("analytics.views.desk_analyses.study_table", lambda forms: spec)
+    monkeypatch.setattr("analytics.management.commands.analyse.study_table", lambda forms: spec)
+    new = reverse("desk-analysis-new", args=[study.pk])
+    doors = [
+        (new, ANSWERS),
+        (reverse("desk-analysis-ask-table", args=[study.pk]), {}),
+        (reverse("desk-lock", args=[question.pk]), {"data": "now"}),
+    ]
+
+    def assert_closed(words: str) -> None:
+        for address, answers in doors:
+            assert words in client.post(address, answers, follow=True).content.decode(), address
+        with pytest.raises(CommandError, match=words):
+            call_command("analyse", "S1", stdout=StringIO())
+        with pytest.raises(CommandError, match=words):
+            call_command("export_bundle", "S1", out=Path("never.zip"))
+        assert not Analysis.objects.exists()
+
+    one, *_ = Therapy.objects.filter(study=study)
+    Snapshot.objects.create(
+        study=study,
+        number=1,
+        selection=Selection(only_ended=True).to_dict(),
+        patients=[row.patient_id for row in Therapy.objects.filter(study=study).exclude(pk=one.pk)],
+        asked_at=timezone.now(),
+        read_at=timezone.now(),
+        sha256="0" * 64,
+        erased_at=timezone.now(),
+    )
+    assert_closed("differ by 1 patient from those of snapshot 1")
+    assert ANSWERS["title"] in client.post(new, ANSWERS).content.decode(), "what was typed is kept"
+    Therapy.objects.filter(study=study).exclude(pk=one.pk).update(excluded_at=timezone.now())
+    assert_closed("Fewer than 5 patients are in it")
+
+
 def test_a_question_that_waits_is_cancelled_and_stays_without_an_answer() -> None:
-    study, _ = rated_clinic(n_therapists=1, n_therapies=1)
+    study, _ = rated_clinic(n_therapists=3, n_therapies=2)
     client = signed_in(factories.make_user("r@example.org", Role.RESEARCHER, clinic=study.clinic))
     analysis = asked(study)
     client.post(reverse("desk-analysis-cancel", args=[analysis.pk]))

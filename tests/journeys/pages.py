@@ -94,12 +94,25 @@ def possible_dip(page: Page, site: Site) -> str:
     raise AssertionError("the demonstration has no possible dip")
 
 
+def study_id(site: Site, code: str) -> str:
+    [(study,)] = site.sql("SELECT id FROM surveys_study WHERE code = %s", code)
+    return str(study)
+
+
 def study_page(code: str, path: str = "") -> Callable[[Page, Site], str]:
     """A page of a study's set-up."""
 
     def find(page: Page, site: Site) -> str:
-        [(study,)] = site.sql("SELECT id FROM surveys_study WHERE code = %s", code)
-        return f"{site.base_url}/clinic/studies/{study}/{path}"
+        return f"{site.base_url}/clinic/studies/{study_id(site, code)}/{path}"
+
+    return find
+
+
+def desk_page(*names: str) -> Callable[[Page, Site], str]:
+    """The research desk of the demonstration's study (journeys add others), or a page behind its links."""
+
+    def find(page: Page, site: Site) -> str:
+        return by_link(f"/studies/{study_id(site, 'DEMO')}/data/", *names)(page, site)
 
     return find
 
@@ -192,12 +205,12 @@ PAGES = (
     View("shared-practices", "supervisor", "/supervision/practices/"),
     View("supervisee-practice", "supervisor", by_link("/supervision/practices/", "/supervision/practices/0")),
     View("studies", "researcher", "/studies/"),
-    View("codebook", "researcher", by_link("/studies/", "/data/", "codebook")),
-    View("plans", "researcher", by_link("/studies/", "/data/", "plans")),
-    View("plan-new", "researcher", by_link("/studies/", "/data/", "plans", "plans/new")),
-    View("desk-data", "researcher", by_link("/studies/", "/data/")),
-    View("analyses", "researcher", by_link("/studies/", "/data/", "/analyses/")),
-    View("analysis-new", "researcher", by_link("/studies/", "/data/", "/analyses/", "/analyses/new/")),
+    View("codebook", "researcher", desk_page("codebook")),
+    View("plans", "researcher", desk_page("plans")),
+    View("plan-new", "researcher", desk_page("plans", "plans/new")),
+    View("desk-data", "researcher", desk_page()),
+    View("analyses", "researcher", desk_page("/analyses/")),
+    View("analysis-new", "researcher", desk_page("/analyses/", "/analyses/new/")),
     View("analysis", "researcher", demo_analysis("")),
     View("analysis-table", "researcher", demo_analysis("table/")),
     View("analysis-trace", "researcher", demo_analysis("trace/joint/")),
@@ -574,7 +587,7 @@ def tablet(page: Page, site: Site) -> Iterator[str]:
 
 def plan_study(page: Page, site: Site) -> Iterator[str]:
     """A plan with something to mend, then one that is simulated."""
-    page.goto(by_link("/studies/", "/data/", "plans", "plans/new")(page, site))
+    page.goto(desk_page("plans", "plans/new")(page, site))
     page.locator("[name=title]").fill("A second study")
     page.locator("[name=n_studies]").fill("1")
     page.locator("main form button.button-primary").click()
@@ -592,7 +605,7 @@ def plan_study(page: Page, site: Site) -> Iterator[str]:
 
 def research_desk(page: Page, site: Site) -> Iterator[str]:
     """Data that are frozen, and a file of them that is asked for; the administrator finds the request."""
-    desk = by_link("/studies/", "/data/")(page, site)
+    desk = desk_page()(page, site)
     page.goto(desk)
     page.locator("main details > summary").click()
     page.locator("[name=started_until]").fill("2001-01-01")
@@ -620,7 +633,7 @@ def research_desk(page: Page, site: Site) -> Iterator[str]:
 
 def locked_question(page: Page, site: Site) -> Iterator[str]:
     """A question that is locked before it is asked, and one of more predictors than there are therapists."""
-    new = by_link("/studies/", "/data/", "/analyses/", "/analyses/new/")
+    new = desk_page("/analyses/", "/analyses/new/")
     page.goto(new(page, site))
     page.locator("details:has([name=do]) > summary").click()
     page.locator("[name=exclusions]").fill("Therapies of fewer than three sessions.")
@@ -657,7 +670,7 @@ def published_table(page: Page, site: Site) -> Iterator[str]:
     yield "table"
     page.goto(table.replace("/v1/", "/v9/"))
     yield "table-unknown-version"
-    page.goto(by_link("/studies/", "/data/", "/tables/")(page, site))
+    page.goto(desk_page("/tables/")(page, site))
     yield "tables"
     page.locator("main a[href$='/withdraw/']").first.click()
     page.wait_for_selector("[name=reason]")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.journeys.conftest import Site
-from tests.journeys.test_j8_researcher import signed_in
+from tests.journeys.test_j8_researcher import open_desk, signed_in
 from tests.journeys.test_main_job import DESK, console_errors
 
 MINUTES = 180_000
@@ -19,7 +19,7 @@ N_SCALES = 2
 def desk(site: Site, browser: Browser) -> Page:
     """The analyses of the study of the demonstration, found by links."""
     page = signed_in(browser, site, "researcher")
-    page.get_by_role("link", name="Research desk").first.click()
+    open_desk(page, site)
     page.get_by_role("link", name="Analyses", exact=True).click()
     return page
 

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from analytics.analysis_page import heading
 from analytics.analysis_selectors import has_been_asked, scale_titles, study_forms, study_of
+from analytics.data_words import refusal
 from analytics.growth.errors import SpecError
 from analytics.models import Analysis
 from analytics.research.refusals import caution
@@ -13,7 +14,7 @@ from analytics.research.spec import study_table
 from analytics.research.table import as_text
 from analytics.research.words import Words, in_short
 from analytics.services.analyses import analysis_answer_now, analysis_ask
-from analytics.services.freeze import NoKey
+from analytics.services.snapshots import SelectionRefused
 
 TITLE = "The study's table"
 
@@ -37,14 +38,14 @@ class Command(BaseCommand):
             raise CommandError(f"{study}: {error}.") from error
         if once and has_been_asked(row, spec.sha256):
             return
-        analysis = analysis_ask(study=row, spec=spec, title=TITLE, snapshot=None, actor=None)
+        try:
+            analysis = analysis_ask(study=row, spec=spec, title=TITLE, snapshot=None, actor=None)
+        except SelectionRefused as error:
+            raise CommandError(f"{study}: {refusal(error)}") from error
         if later:
             self.stdout.write(f"Analysis {analysis.number} of {study} is asked for.")
             return
-        try:
-            analysis = analysis_answer_now(analysis)
-        except NoKey as error:
-            raise CommandError(str(error)) from error
+        analysis = analysis_answer_now(analysis)
         if analysis.status != Analysis.Status.ANSWERED or analysis.result is None:
             raise CommandError(f"{study}: {analysis.message}")
         words = Words(titles=scale_titles(forms))

@@ -14,15 +14,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
-from django.db.models import Max
 from django.utils import timezone
 
+from analytics.data_words import refusal
 from analytics.export.bundle import build_bundle
 from analytics.models import Analysis, Export, Snapshot
 from analytics.research.spec import study_table
 from analytics.selection import Selection
 from analytics.services.analyses import analysis_answer, analysis_ask
-from analytics.services.freeze import NoKey, snapshot_freeze
+from analytics.services.freeze import snapshot_freeze
+from analytics.services.snapshots import SelectionRefused, snapshot_new
 from analytics.storage import sha256
 from surveys import audit
 from surveys.models import Study
@@ -64,16 +65,13 @@ class Command(BaseCommand):
             if found is None:
                 raise CommandError(f"The study has no snapshot {number} whose data are there.")
             return found
-        last = study.snapshots.aggregate(last=Max("number"))["last"] or 0
-        snapshot = Snapshot.objects.create(
-            study=study, number=last + 1, selection=Selection().to_dict(), asked_at=timezone.now()
-        )
         try:
-            write = snapshot_freeze(str(snapshot.pk), silent)
-            with transaction.atomic():
-                write()
-        except NoKey as error:
-            raise CommandError(f"{error} Without a key for pseudonyms nothing can be frozen.") from error
+            snapshot = snapshot_new(study=study, selection=Selection(), actor=None)
+        except SelectionRefused as error:
+            raise CommandError(refusal(error)) from error
+        write = snapshot_freeze(str(snapshot.pk), silent)
+        with transaction.atomic():
+            write()
         snapshot.refresh_from_db()
         same = study.snapshots.filter(sha256=snapshot.sha256, erased_at=None).exclude(pk=snapshot.pk)
         if (earlier := same.order_by("number").first()) is not None:
