@@ -75,7 +75,9 @@ def demo_analysis(rest: str) -> Callable[[Page, Site], str]:
     def find(page: Page, site: Site) -> str:
         for _ in range(120):
             if found := site.sql(
-                "SELECT id::text FROM analytics_analysis WHERE status <> '' ORDER BY number"
+                "SELECT id::text FROM analytics_analysis WHERE study_id = %s AND status <> ''"
+                " ORDER BY number",
+                study_id(site, "DEMO"),
             ):
                 return f"{site.base_url}/analyses/{found[0][0]}/{rest}"
             page.wait_for_timeout(500)
@@ -663,16 +665,17 @@ def published_table(page: Page, site: Site) -> Iterator[str]:
     page.locator("main form button.button-primary").click()
     page.wait_for_selector("main .notice-error")
     yield "analysis-publish-slip"
-    page.locator("[name=code]").fill(f"walk-{next(WALKS)}")
+    code = f"walk-{next(WALKS)}"
+    page.locator("[name=code]").fill(code)
     page.locator("main form button.button-primary").click()
-    page.wait_for_url("**/tables/walk-*/v1/")
+    page.wait_for_url(f"**/tables/{code}/v1/")
     table = page.url
     yield "table"
     page.goto(table.replace("/v1/", "/v9/"))
     yield "table-unknown-version"
     page.goto(desk_page("/tables/")(page, site))
     yield "tables"
-    page.locator("main a[href$='/withdraw/']").first.click()
+    page.locator("tr", has_text=f"{code}/v1").locator("a[href$='/withdraw/']").click()
     page.wait_for_selector("[name=reason]")
     yield "table-withdraw"
     page.locator("main form button.button-primary").click()
@@ -680,7 +683,7 @@ def published_table(page: Page, site: Site) -> Iterator[str]:
     yield "table-withdraw-slip"
     page.locator("[name=reason]").fill("Sessions were counted wrongly.")
     page.locator("main form button.button-primary").click()
-    page.wait_for_url("**/tables/walk-*/v1/")
+    page.wait_for_url(f"**/tables/{code}/v1/")
     yield "table-withdrawn"
 
 
