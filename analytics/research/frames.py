@@ -15,8 +15,9 @@ themselves later may be a consequence of the alliances that it is to explain.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -97,7 +98,8 @@ def build(tables: Tables, spec: AnalysisSpec) -> Frame:
     columns: list[Column] = []
     constant: list[str] = []
     for predictor in spec.predictors:
-        for name, unit, value, values in _values(tables, spec, predictor, rows):
+        for stem, unit, value, values in _values(tables, spec, predictor, rows):
+            name = _free(stem, rows.columns)
             column, scaled = _column(name, predictor.key, unit, value, values, rows, spec.scaling)
             if column is None:
                 constant.append(name)
@@ -112,6 +114,31 @@ def complete(frame: Frame, raters: tuple[str, ...]) -> pd.DataFrame:
     """Rows of these raters without a missing predictor."""
     rows = frame.rows[frame.rows["rater"].isin(raters)]
     return rows.dropna(subset=list(frame.names)).reset_index(drop=True)
+
+
+def groups(frame: Frame, rows: pd.DataFrame) -> Iterator[tuple[Column | None, pd.DataFrame]]:
+    """Everybody in these rows, and whom each predictor sets apart, with the predictor: those in a category,
+    those in none of its categories, those whose number is not the most frequent one.
+
+    An effect of a group of one patient is that patient's.
+    """
+    yield None, rows
+    by_key: dict[str, list[Column]] = {}
+    for column in frame.columns:
+        if column.is_category:
+            by_key.setdefault(column.key, []).append(column)
+            yield column, rows[rows[column.name] == 1]
+    for columns in by_key.values():
+        yield columns[0], rows[(rows[[column.name for column in columns]] == 0).all(axis=1)]
+    for column in frame.columns:
+        if not column.is_category:
+            yield column, rows[rows[column.name] != rows[column.name].mode().iloc[0]]
+
+
+def _free(stem: str, taken: Collection[str]) -> str:
+    """The stem, or with a number: values that differ by a sign or a letter beyond A to Z have one stem."""
+    names = (stem if n == 1 else f"{stem}_{n}" for n in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def _ratings(ratings: pd.DataFrame, spec: AnalysisSpec) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -6,7 +6,7 @@ import pytest
 
 from analytics.growth.errors import SpecError
 from analytics.growth.times import Linear, Occasion
-from analytics.research.frames import Refusal, build, complete, model_frame
+from analytics.research.frames import Refusal, build, complete, groups, model_frame
 from analytics.research.spec import AnalysisSpec, Predictor
 from tests.research.tables import DOUBT, FLOW, made_by_hand
 
@@ -94,6 +94,35 @@ def test_a_composite_is_the_mean_of_equalised_scales_of_one_period() -> None:
 def test_a_category_is_compared_with_the_most_frequent() -> None:
     rows = model_frame(made_by_hand(), spec_of(Predictor("therapy", "arm")))
     assert dict(zip(rows["therapy"], rows["arm_short"], strict=True)) == {"E1": 0.0, "E2": 0.0, "E3": 1.0}
+
+
+def test_values_that_differ_by_a_sign_or_a_foreign_letter_are_columns_of_their_own() -> None:
+    tables = made_by_hand()
+    for values in (["B", "A+", "A-"], ["B", "Å", "Ø"], ["B", "طويل", "قصير"]):
+        tables["therapies"]["arm"] = values
+        frame = build(tables, spec_of(Predictor("therapy", "arm")))
+        assert len(set(frame.names)) == 2, frame.names
+        shown = {
+            column.value: set(frame.rows.loc[frame.rows[column.name] == 1, "therapy"])
+            for column in frame.columns
+        }
+        assert all(len(own) == 1 for own in shown.values()) and set(shown) < set(values)
+
+
+def test_groups_are_everybody_and_whom_a_predictor_sets_apart() -> None:
+    tables = made_by_hand()
+    tables["therapists"]["n_therapies"] = [1, 1, 7]
+    frame = build(tables, spec_of(Predictor("therapy", "arm"), Predictor("therapist", "n_therapies")))
+    found = [
+        ("" if column is None else column.name, sorted(set(rows["therapy"])))
+        for column, rows in groups(frame, complete(frame, ("patient", "therapist")))
+    ]
+    assert found == [
+        ("", ["E1", "E2", "E3"]),
+        ("arm_short", ["E3"]),
+        ("arm_short", ["E1", "E2"]),
+        ("n_therapies", ["E3"]),
+    ]
 
 
 def test_a_predictor_without_variation_is_left_out_and_named() -> None:
