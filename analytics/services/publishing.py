@@ -1,7 +1,8 @@
 """Publishing the table of an analysis under a permanent address, and taking it back.
 
 A table says what it is based on for every cell. Only numbers over enough people are published: at least ten
-patients and three therapists, none of whom treats more than half of the patients.
+patients and three therapists, none of whom treats more than half of the patients, in every model and in every
+group that a predictor sets apart.
 """
 
 import hashlib
@@ -19,8 +20,10 @@ from django.utils import timezone
 from analytics.analysis_page import heading
 from analytics.models import Analysis, PublishedTable, StoredFile
 from analytics.research import table
+from analytics.research.frames import build, complete, groups
+from analytics.research.spec import AnalysisSpec
 from analytics.research.words import Words
-from analytics.storage import fetch
+from analytics.services.analyses import frozen_tables
 from surveys import audit
 from surveys.models import Study, User
 
@@ -120,14 +123,21 @@ def _lock(analysis: Analysis) -> dict[str, str] | None:
 
 
 def _is_of_few(analysis: Analysis) -> bool:
-    """By the frozen data: too few patients or therapists, or one therapist with more than half of all. Raises
-    PublishRefused where the data are gone."""
+    """By the rows of its models, not by what else is frozen: an effect of a group of few is those few's.
+    Raises PublishRefused where the data are gone."""
+    spec = AnalysisSpec.from_dict(analysis.spec)
     with tempfile.TemporaryDirectory(prefix="publish-") as folder:
         try:
-            path = fetch(analysis.snapshot, "ratings.parquet", Path(folder) / "ratings.parquet")
+            frame = build(frozen_tables(analysis.snapshot, Path(folder)), spec)
         except StoredFile.DoesNotExist as error:
             raise PublishRefused("erased") from error
-        pairs = pd.read_parquet(path, columns=["therapist", "patient"]).drop_duplicates()
+    return any(
+        _are_few(rows) for rater in spec.raters for _, rows in groups(frame, complete(frame, (rater,)))
+    )
+
+
+def _are_few(rows: pd.DataFrame) -> bool:
+    pairs = rows[["therapist", "patient"]].drop_duplicates()
     sizes = pairs.groupby("therapist")["patient"].count()
     n = int(pairs["patient"].nunique())
     return n < MIN_PATIENTS or len(sizes) < MIN_THERAPISTS or 2 * int(sizes.max()) > n

@@ -35,7 +35,9 @@ from surveys.access import get_study_or_404, person
 def _why_refused(code: str) -> str:
     few = _(
         "Numbers are published of at least %(patients)d patients and %(therapists)d therapists, none of whom"
-        " treats more than half of the patients. This snapshot has fewer: publish a later one."
+        " treats more than half of the patients: in each model, and in each group that a predictor sets"
+        " apart. This analysis has fewer somewhere. Ask without that predictor, of more sessions, or of"
+        " later data."
     )
     return {
         "unanswered": _("This analysis has no answer that could be published."),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,15 +13,15 @@ from django.utils.formats import date_format
 
 import analytics.tasks  # noqa: F401  registers the jobs
 from analytics.models import Analysis, AnalysisLock, PublishedTable, Snapshot, StoredFile
-from analytics.research.spec import AnalysisSpec
+from analytics.research.spec import AnalysisSpec, Predictor
 from analytics.services import publishing
 from analytics.services.analyses import analysis_answer, analysis_ask
 from analytics.services.locks import lock_make, lock_sha256
 from analytics.services.publishing import content_sha256
-from surveys.models import AuditEvent, Role, Study, User
+from surveys.models import AuditEvent, Patient, Role, Study, User
 from surveys.progress import silent
 from tests import factories
-from tests.analytics.clinics import rated_clinic
+from tests.analytics.clinics import frozen, rated_clinic
 from tests.conftest import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -42,8 +43,8 @@ def researcher(study: Study) -> User:
     return factories.make_user("researcher@example.org", Role.RESEARCHER, clinic=study.clinic)
 
 
-def answered(study: Study, snapshot: Snapshot | None = None) -> Analysis:
-    analysis = analysis_ask(study=study, spec=SPEC, title="The course", snapshot=snapshot, actor=None)
+def answered(study: Study, snapshot: Snapshot | None = None, spec: AnalysisSpec = SPEC) -> Analysis:
+    analysis = analysis_ask(study=study, spec=spec, title="The course", snapshot=snapshot, actor=None)
     analysis_answer(str(analysis.pk), silent)()
     analysis.refresh_from_db()
     assert analysis.status == "answered", analysis.message
@@ -123,6 +124,23 @@ def test_a_table_of_few_people_is_not_published(
     answer = publish(signed_in(researcher), answered(study))
     assert answer.status_code == 422 and "more than half of the patients" in answer.content.decode()
     assert not PublishedTable.objects.exists()
+
+
+def test_a_table_with_an_effect_of_one_patient_or_one_therapist_is_not_published(
+    study: Study, researcher: User
+) -> None:
+    first = study.therapies.select_related("patient", "therapist").order_by("pk")[0]
+    Patient.objects.filter(pk=first.patient_id).update(language="ar")
+    factories.make_therapy(study, first.therapist.user)
+    snapshot = frozen(study)
+    for predictor in (Predictor("therapy", "patient_language"), Predictor("therapist", "n_therapies")):
+        analysis = answered(study, snapshot, replace(SPEC, predictors=(predictor,)))
+        assert len(analysis.result["predictors"]) == 1
+        page = publish(signed_in(researcher), analysis)
+        assert page.status_code == 422, predictor
+        assert "each group that a predictor sets apart" in page.content.decode()
+    assert not PublishedTable.objects.exists()
+    assert publish(signed_in(researcher), answered(study, snapshot)).status_code == 302
 
 
 def test_what_cannot_be_computed_again_is_not_published(study: Study, researcher: User) -> None:
