@@ -30,6 +30,8 @@ from surveys.composites import ScaleKey, composite_value, composites
 Tables = Mapping[str, pd.DataFrame]
 Unit = Literal["therapist", "therapy", "session"]
 MAX_CATEGORIES = 10
+# What a published number is over, at least, in every group that a predictor sets apart.
+MIN_PATIENTS, MIN_THERAPISTS = 10, 3
 
 
 class Refusal(Exception):

@@ -40,10 +40,46 @@ def caution(row: Values, names: Mapping[str, str], words: Words) -> str:
             " units: read its sign and its test with care."
         ),
         "forms_differ": _("Patients and therapists filled different forms."),
+        **_about_effects(words),
     }
     values = {**row, "rater": rater, "name": names.get(row.get("name", ""), row.get("name", ""))}
+    values["which"] = "; ".join(names.get(name, name) for name in row.get("names", ()))
     values["models"] = "; ".join(model_title(key, words) for key in row.get("models", ()))
     return texts[row["code"]] % values
+
+
+def _about_effects(words: Words) -> dict[str, str]:
+    """What keeps an effect of a predictor from being read as it stands, by code."""
+    _ = words.translate
+    return {
+        "origin_outside": _(
+            "%(rater)s: time 0 is session %(zero)d, and these ratings are of sessions %(first)d to %(last)d."
+            " Level, its variance and every effect on level are drawn out beyond the data: choose a session"
+            " among them."
+        ),
+        "few_in_group": _(
+            "%(rater)s: a group that “%(name)s” sets apart is small (patients: %(n)d, therapists:"
+            " %(therapists)d). Its effect is that of these few and may tell of one of them; a table with it"
+            " is not published."
+        ),
+        "close_predictors": _(
+            "%(rater)s: %(which)s follow from the other predictors by nine tenths or more. Their effects"
+            " cannot be told apart: read none of them by itself, or leave one out."
+        ),
+        "no_therapist_level": _(
+            "Without a level of therapists all patients count as independent, and effects of predictors of"
+            " the therapist seem surer than they are: p is too small, the intervals are too narrow. Read them"
+            " as a description."
+        ),
+        "level_alone": _(
+            "In the models of each perspective therapists or therapies differ in level alone. If they differ"
+            " in growth, too, effects of their predictors on growth seem surer than they are: p is too small."
+        ),
+        "later": _(
+            "%(which)s: known in full only after some of the ratings that it is to explain, so that it may"
+            " follow from them. These data do not tell which leads to which."
+        ),
+    }
 
 
 def refusal(code: str, values: Values, words: Words) -> str:

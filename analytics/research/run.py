@@ -12,7 +12,7 @@ or as a caution beside the numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -22,12 +22,13 @@ import numpy as np
 import pandas as pd
 
 from analytics.growth import DataError, FitResult, GrowthSpec, LongData, SpecError
-from analytics.growth.compare import FEW_UNITS, compare
+from analytics.growth.compare import compare
 from analytics.growth.effects import level_growth_correlations, pseudo_r2, variance_shares
 from analytics.growth.engine import Estimate, estimate
 from analytics.growth.joint import fit_joint
 from analytics.growth.multiplicity import benjamini_hochberg, holm
 from analytics.growth.results import FITTED
+from analytics.research.cautions import cautions
 from analytics.research.frames import Frame, Refusal, Tables, build, complete
 from analytics.research.parts import courses, diagnostics, sensitivity
 from analytics.research.spec import AnalysisSpec, Effects
@@ -39,9 +40,6 @@ Values = dict[str, Any]
 MIN_THERAPISTS = 5
 # Beyond the predictors of the therapist: what a variance between therapists is estimated from.
 SPARE_THERAPISTS = 3
-# Of one predictor of the therapist; a rule of thumb for regressions, said as a caution and nothing more.
-THERAPISTS_EACH = 10
-FEW_SESSIONS = 3
 # Well within the lease of a long job (`surveys.progress`).
 SECONDS = 120.0
 # A larger model of therapists' random effects after a smaller one.
@@ -98,7 +96,7 @@ def answer(tables: Tables, spec: AnalysisSpec, report: Report) -> Values:
         _joint(out, frame, spec)
     if not any(model["result"]["status"] in FITTED for model in out["models"]):
         raise Refusal("unfitted", detail=out["models"][0]["result"]["message"])
-    out |= _about(frame, spec) | {"cautions": list(_cautions(out, frame, spec))}
+    out |= _about(frame, spec) | {"cautions": list(cautions(out["models"], frame, spec))}
     plain: Values = json.loads(json.dumps(out, allow_nan=False))
     return plain
 
@@ -286,44 +284,3 @@ def _about(frame: Frame, spec: AnalysisSpec) -> Values:
             "description": spec.coding.describe(),
         },
     }
-
-
-def _cautions(out: Values, frame: Frame, spec: AnalysisSpec) -> Iterator[Values]:
-    """Codes with their values; `analytics.research.words` has the sentences."""
-    n_own = sum(column.unit == "therapist" for column in frame.columns)
-    for rater in spec.raters:
-        rows = complete(frame, (rater,))
-        n, n_sessions = int(rows["therapist"].nunique()), len(np.unique(rows[spec.coding.names[0]]))
-        if n < FEW_UNITS:
-            yield {"code": "few_therapists", "rater": rater, "n": n, "least": FEW_UNITS}
-        if n_own and n < THERAPISTS_EACH * n_own:
-            yield {"code": "many_predictors", "rater": rater, "n": n, "n_predictors": n_own}
-        if n_sessions < FEW_SESSIONS:
-            yield {"code": "few_sessions", "rater": rater, "n": n_sessions}
-        per = rows.groupby("patient")["therapy"].nunique()
-        if (per > 1).any():
-            yield {"code": "several_episodes", "rater": rater, "n": int((per > 1).sum())}
-    reported = [
-        model
-        for model in out["models"]
-        if model["key"].split(".")[-1] in ("conditional", "unconditional", "joint")
-    ]
-    singular = [model for model in reported if model["result"]["status"] == "singular"]
-    if singular:
-        yield {
-            "code": "singular",
-            "models": [model["key"] for model in singular],
-            "detail": "; ".join(dict.fromkeys(model["result"]["message"] for model in singular)),
-        }
-    for model in reported:
-        if model["result"]["status"] not in FITTED:
-            yield {"code": "unfitted", "models": [model["key"]], "detail": model["result"]["message"]}
-    for name in frame.constant:
-        yield {"code": "constant", "name": name}
-    if spec.asks_difference and not spec.can_be_joint:
-        yield {"code": "no_joint", "n": len(spec.coding.names)}
-    ranges = {spec.ranges.get(spec.instruments[rater]) for rater in spec.raters}
-    if len(ranges) > 1:
-        yield {"code": "answer_scales"}
-    if len(set(spec.instruments.values())) > 1:
-        yield {"code": "forms_differ"}

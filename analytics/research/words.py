@@ -101,7 +101,7 @@ def effect_title(name: str, time: Values, words: Words) -> str:
         name = time["names"][0]
     unit = {"n": words.digits(time["unit"] or 1, 0)}
     if name == "log_time":
-        return _("Growth, by logarithm of time")
+        return _("Growth per unit of ln(session)")
     if name == "occasion":
         return _("Growth per occasion")
     if name == "time_squared":
@@ -131,7 +131,11 @@ def in_short(result: Values, words: Words) -> list[str]:
         )
         return [text, *_limits(result, words)]
     if not joint["contrasts"]:
-        text = _("No predictor was asked about: the page shows how both perspectives run and vary.")
+        text = (
+            _("None of the predictors varies in these ratings: the page shows how both perspectives run.")
+            if result["constant"]
+            else _("No predictor was asked about: the page shows how both perspectives run and vary.")
+        )
         return [text, *_limits(result, words)]
     return [*_differences(result, joint, words), *_limits(result, words)]
 
@@ -193,7 +197,8 @@ def _difference(row: Values, joint: Values, time: Values, column: Values, words:
             " %(interval)s; p %(p)s after adjustment for all tests)."
         )
     )
-    return text % {
+    effect = effect_title(row["effect"], time, words)
+    return f"{effect}: " + text % {
         "what": predictor_title(column, words),
         "unit": unit_of_effect(column, words),
         "patient": _moved(patient, words),
@@ -240,12 +245,17 @@ def _of_one_model(result: Values, words: Words) -> Iterator[str]:
 
 def _limits(result: Values, words: Words) -> Iterator[str]:
     _ = words.translate
-    n = min(row["therapists"] for row in result["n"].values())
-    if result["predictors"]:
+    if not result["predictors"]:
+        return
+    yield _(
+        "What the data cannot tell: that something does not differ, as no difference shown is not no"
+        " difference; and what causes what, as therapists and patients were not put together by chance."
+    )
+    is_description = any(caution["code"] == "no_therapist_level" for caution in result["cautions"])
+    if not is_description and any(column["unit"] == "therapist" for column in result["predictors"]):
+        n = min(row["therapists"] for row in result["n"].values())
         yield _(
-            "What the data cannot tell: that something does not differ, as no difference shown is not no"
-            " difference; and what causes what, as therapists and patients were not put together by chance."
-            " Predictors of the therapist rest on the number of therapists (%(n)d), not on that of the"
+            "Predictors of the therapist rest on the number of therapists (%(n)d), not on that of the"
             " ratings."
         ) % {"n": n}
 

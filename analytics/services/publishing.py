@@ -20,14 +20,12 @@ from django.utils import timezone
 from analytics.analysis_page import heading
 from analytics.models import Analysis, PublishedTable, StoredFile
 from analytics.research import table
-from analytics.research.frames import build, complete, groups
+from analytics.research.frames import MIN_PATIENTS, MIN_THERAPISTS, build, complete, groups
 from analytics.research.spec import AnalysisSpec
 from analytics.research.words import Words
 from analytics.services.analyses import frozen_tables
 from surveys import audit
 from surveys.models import Study, User
-
-MIN_PATIENTS, MIN_THERAPISTS = 10, 3
 
 
 class PublishRefused(Exception):

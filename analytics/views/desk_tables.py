@@ -18,11 +18,10 @@ from analytics.access import (
 )
 from analytics.analysis_selectors import scale_titles, study_forms
 from analytics.data_words import refusal
+from analytics.research.frames import MIN_PATIENTS, MIN_THERAPISTS
 from analytics.research.words import Words
 from analytics.services.locks import lock_run
 from analytics.services.publishing import (
-    MIN_PATIENTS,
-    MIN_THERAPISTS,
     PublishRefused,
     table_publish,
     table_withdraw,
