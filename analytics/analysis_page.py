@@ -263,24 +263,16 @@ def heading(analysis: Analysis, words: Words) -> Heading:
         f" {row['therapists']} therapists (form {spec.instruments[rater]}, scale {spec.scale})."
         for rater, row in result["n"].items()
     )
-    singular = [
-        say.model_title(model["key"], words)
-        for model in result["models"]
-        if model["result"]["status"] == "singular" and not model["key"].count("-")
-    ]
+    titles = {column["name"]: say.predictor_title(column, words) for column in result["predictors"]}
     scaled = any(column["is_scaled"] for column in result["predictors"])
     return Heading(
         title=f"{analysis.study.code}, analysis {analysis.number}: {analysis.title}",
         notes=(
-            "Each perspective's estimates (SE) are those of its own three-level growth model, all predictors"
-            " together; comparing their significance is no test of a difference.",
-            "The difference, patients minus therapists, is estimated and tested in the joint model of both,"
-            " so it need not be the exact difference of the two columns. p is adjusted over all differences"
-            " of the table by Holm and by Benjamini and Hochberg.",
+            *table.about_columns(result),
             f"{result['time']['description']}"
             + (" Predictors are in standard deviations over their units." if scaled else ""),
             *sizes,
-            *([f"Singular covariance matrix in: {'; '.join(singular)}."] if singular else []),
+            *(caution(row, titles, words) for row in result["cautions"]),
             f"Snapshot {snapshot.number} of {snapshot.read_at:%Y-%m-%d %H:%M} UTC, SHA-256 {snapshot.sha256};"
             f" question SHA-256 {analysis.spec_sha256}; {analysis.engine_version}.",
         ),

@@ -29,15 +29,25 @@ def share_words(found: Mapping[str, Any], writing: Writing = ENGLISH) -> str:
 
 
 def reading(
-    designs: Sequence[Mapping[str, Any]], effect: str, wanted: float = 0.8, writing: Writing = ENGLISH
+    designs: Sequence[Mapping[str, Any]],
+    effect: str,
+    wanted: float = 0.8,
+    writing: Writing = ENGLISH,
+    *,
+    is_zero: bool = False,
 ) -> str:
     """What the designs say of one effect: which is the smallest that is found often enough, beyond the error
-    of the simulation."""
+    of the simulation. Of one that is taken to be zero (`is_zero`) all that is found is false."""
     _ = writing.translate
     known = [row for row in designs if row["effects"][effect]["rejected"]]
     enough = [row for row in known if row["effects"][effect]["rejected"]["lower"] >= wanted]
     if not known:
         return _("No study of any of these designs could be fitted: it is too small for the model.")
+    if is_zero:
+        return _(
+            "This effect is taken to be zero, so that whatever is found is a false finding; about 5 of 100"
+            " studies should have one."
+        )
     if not enough:
         best = max(known, key=lambda row: row["effects"][effect]["rejected"]["share"])
         words = _(

@@ -83,7 +83,10 @@ def _steps(column: Column | None) -> list[tuple[int, float]]:
 
 def _grid(rows: pd.DataFrame, spec: AnalysisSpec) -> Array:
     if spec.coding.name == "occasion":
-        return np.array(spec.time["planned"], dtype=float)
+        # No further than the last planned session that was rated.
+        planned = np.array(spec.time["planned"], dtype=float)
+        rank = rows["occasion"].to_numpy(dtype=int)
+        return planned[rank.min() : rank.max() + 1]
     low, high = float(rows["session"].min()), float(rows["session"].max())
     if spec.sessions:
         return np.array([float(s) for s in spec.sessions if low <= s <= high] or [low, high])

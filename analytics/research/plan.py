@@ -140,6 +140,12 @@ class PlanSpec:
             dropout=Dropout(hazard, slope=0.0, at=0.0) if hazard else None,
         )
 
+    def true_effect(self, effect: str) -> float:
+        """Of one SD of x, one of EFFECTS; a difference is the patient's minus the therapist's."""
+        rater, _dot, what = effect.partition(".")
+        patient, therapist = ((view.level if what == "level" else view.growth) for view in self.views)
+        return {"patient": patient, "therapist": therapist, "difference": patient - therapist}[rater]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)

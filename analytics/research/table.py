@@ -133,6 +133,28 @@ class Heading:
     notes: tuple[str, ...]
 
 
+def about_columns(result: Values) -> tuple[str, ...]:
+    """What the columns are, for the notes: of one rater or two, with the joint model or without."""
+    model = next(model for model in result["models"] if model["rater"])
+    levels = "three-level" if "| therapist)" in model["formula"] else "two-level"
+    if len(result["n"]) == 1:
+        return (f"The estimates (SE) are those of a {levels} growth model, all predictors together.",)
+    notes = [
+        f"Each perspective's estimates (SE) are those of its own {levels} growth model, all predictors"
+        " together; comparing their significance is no test of a difference."
+    ]
+    joint = next((model["result"] for model in result["models"] if model["kind"] == "joint"), None)
+    if joint is None:
+        notes.append("The difference is not tested: there is no joint model of both.")
+    elif joint["contrasts"]:
+        notes.append(
+            "The difference, patients minus therapists, is estimated and tested in the joint model of both,"
+            " so it need not be the exact difference of the two columns. p is adjusted over all differences"
+            " of the table by Holm and by Benjamini and Hochberg."
+        )
+    return tuple(notes)
+
+
 def as_csv(result: Values) -> str:
     """One line a cell, at full precision."""
     buffer = StringIO()

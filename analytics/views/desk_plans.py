@@ -51,7 +51,7 @@ def plan(request: HttpRequest, plan_id: UUID) -> HttpResponse:
     found = [
         {
             "words": effect_words(effect, writing),
-            "reading": reading(designs, effect, writing=writing),
+            "reading": reading(designs, effect, writing=writing, is_zero=spec.true_effect(effect) == 0),
             "chart": power_spec(designs, effect, writing=writing),
             "id": f"power-{number}",
             "rows": [

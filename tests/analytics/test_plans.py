@@ -127,6 +127,17 @@ def test_the_reading_names_the_smallest_design_that_is_enough_beyond_the_error()
     assert "too small for the model" in reading(designs[:1], "patient.level")
 
 
+def test_an_effect_that_is_taken_to_be_zero_is_not_said_to_be_found() -> None:
+    designs = [found(0.06, 0.04, 20)]
+    text = reading(designs, "patient.level", is_zero=True)
+    assert "false finding" in text and "finds the effect" not in text
+    views = (replace(SPEC.views[0], level=0.2, growth=0.0), replace(SPEC.views[1], level=0.2, growth=-0.1))
+    spec = replace(SPEC, views=views)
+    true = {effect: spec.true_effect(effect) for effect in EFFECTS}
+    assert true["difference.level"] == true["patient.growth"] == 0
+    assert (true["therapist.level"], true["difference.growth"]) == (0.2, 0.1)
+
+
 @pytest.fixture
 def asked(cast: Cast) -> dict[str, Any]:
     return first_values() | {
@@ -147,6 +158,7 @@ def test_a_plan_is_asked_for_simulated_and_read(cast: Cast, asked: dict[str, Any
     assert jobs.run_due(is_long=True) == 1
     page = client.get(answer["Location"]).content.decode()
     assert "Half of the 95 % interval" in page and "Waiting" not in page
+    assert "finds each less often" in page
     assert "50 simulated studies" in page and "Seed 1" in page and "analytics.growth" in page
     assert "A second study" in client.get(reverse("desk-plans", args=[cast.study.pk])).content.decode()
     assert AuditEvent.objects.filter(act="plan.ask", actor=cast.researcher).exists()

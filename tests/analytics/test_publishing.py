@@ -64,6 +64,7 @@ def test_a_published_table_has_a_link_for_everybody_and_says_what_it_rests_on(
     page = Client().get("/tables/course/v1/").content.decode()
     row = PublishedTable.objects.get()
     assert row.sha256 == content_sha256(row.content) and row.sha256 in page
+    assert "6 therapists are few" in page, "what limits the numbers goes with them"
     assert analysis.snapshot.sha256 in page and "not locked beforehand" in page
     fixed = analysis.result["models"][0]["result"]["fixed"][0]
     values = {cell["value"] for cell in row.content["cells"]}

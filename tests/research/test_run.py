@@ -9,7 +9,7 @@ import pytest
 
 from analytics.growth import LongData, fit, fit_joint
 from analytics.growth.compare import compare
-from analytics.growth.times import Linear, Log, Piecewise
+from analytics.growth.times import Linear, Log, Occasion, Piecewise
 from analytics.research import table
 from analytics.research.cautions import cautions
 from analytics.research.frames import Refusal, build, complete
@@ -248,6 +248,24 @@ def test_every_cell_of_the_table_stands_in_the_result_where_it_says(
         assert rows[keys.index(term)][name] == cell.value
         names.add(cell.name)
     assert len(names) == 2 * 6 * 2 + 6 * 4
+
+
+def test_notes_say_of_the_columns_what_they_are(
+    planted: tuple[dict[str, Any], AnalysisSpec, Result],
+) -> None:
+    result = planted[2]
+    (own, gap) = table.about_columns(result)
+    assert "three-level" in own and "comparing their significance is no test" in own and "Holm" in gap
+    alone = answer(simulated(**SMALL), replace(ALONE, therapist="none"), silent)
+    (own,) = table.about_columns(alone)
+    assert own == "The estimates (SE) are those of a two-level growth model, all predictors together."
+    models = [row for row in result["models"] if row["kind"] == "growth"]
+    assert "not tested" in table.about_columns({**result, "models": models})[1]
+
+
+def test_a_course_by_occasion_ends_with_the_last_session_that_was_rated() -> None:
+    spec = replace(ALONE, sessions=(3, 12, 20, 40, 60), time=Occasion((3, 12, 20, 40, 60)).to_dict())
+    assert answer(simulated(**SMALL), spec, silent)["courses"][0]["sessions"] == [3, 12, 20, 40]
 
 
 def test_files_say_the_same_numbers_and_keep_the_signs_of_their_language(

@@ -9,7 +9,6 @@ from analytics.analysis_selectors import has_been_asked, scale_titles, study_for
 from analytics.data_words import refusal
 from analytics.growth.errors import SpecError
 from analytics.models import Analysis
-from analytics.research.refusals import caution
 from analytics.research.spec import study_table
 from analytics.research.table import as_text
 from analytics.research.words import Words, in_short
@@ -51,5 +50,3 @@ class Command(BaseCommand):
         words = Words(titles=scale_titles(forms))
         self.stdout.write(as_text(analysis.result, heading(analysis, words), words))
         self.stdout.write("\n" + "\n".join(in_short(analysis.result, words)))
-        names = {column["name"]: column["name"] for column in analysis.result["predictors"]}
-        self.stdout.write("\n".join(caution(row, names, words) for row in analysis.result["cautions"]))
