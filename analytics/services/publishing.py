@@ -2,7 +2,8 @@
 
 A table says what it is based on for every cell. Only numbers over enough people are published: at least ten
 patients and three therapists, none of whom treats more than half of the patients, in every model and in every
-group that a predictor sets apart.
+group that a predictor sets apart; and not where few patients set them apart from an earlier answer to
+the same question.
 """
 
 import hashlib
@@ -12,25 +13,29 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 from django.db import transaction
 from django.utils import timezone
 
 from analytics.analysis_page import heading
+from analytics.disclosure import differ_by_few
 from analytics.models import Analysis, PublishedTable, StoredFile
 from analytics.research import table
-from analytics.research.frames import MIN_PATIENTS, MIN_THERAPISTS, build, complete, groups
+from analytics.research.frames import MIN_PATIENTS, MIN_THERAPISTS, Frame, build, complete, groups
 from analytics.research.spec import AnalysisSpec
 from analytics.research.words import Words
 from analytics.services.analyses import frozen_tables
+from analytics.services.freeze import pseudonyms
 from surveys import audit
 from surveys.models import Study, User
 
 
 class PublishRefused(Exception):
     """`code`: unanswered, erased (the data are gone, nobody could compute it again), few (too few people),
-    taken (another study has the address), twice (this analysis is published at this address already)."""
+    difference (to an earlier answer, by too few), taken (another study has the address), twice (this analysis
+    is published at this address already)."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -48,8 +53,7 @@ def table_publish(*, analysis: Analysis, code: str, title: str, words: Words, ac
         raise PublishRefused("taken")
     if any(row.analysis_id == analysis.pk and row.withdrawn_at is None for row in earlier):
         raise PublishRefused("twice")
-    if _is_of_few(analysis):
-        raise PublishRefused("few")
+    _check_people(analysis)
     content = _content(analysis, words)
     row = PublishedTable.objects.create(
         study=analysis.study,
@@ -120,18 +124,41 @@ def _lock(analysis: Analysis) -> dict[str, str] | None:
     return {"sha256": lock.sha256, "locked_at": lock.locked_at.isoformat()} if lock else None
 
 
-def _is_of_few(analysis: Analysis) -> bool:
-    """By the rows of its models, not by what else is frozen: an effect of a group of few is those few's.
-    Raises PublishRefused where the data are gone."""
-    spec = AnalysisSpec.from_dict(analysis.spec)
-    with tempfile.TemporaryDirectory(prefix="publish-") as folder:
+def _check_people(analysis: Analysis) -> None:
+    """By the rows of its models, not by what else is frozen: an effect of a group of few is those few's, and
+    what changes between two answers to one question, when few patients come or go, is theirs. Raises
+    PublishRefused."""
+    try:
+        frame = _frame(analysis)
+    except StoredFile.DoesNotExist as error:
+        raise PublishRefused("erased") from error
+    raters = AnalysisSpec.from_dict(analysis.spec).raters
+    if any(_are_few(rows) for rater in raters for _, rows in groups(frame, complete(frame, (rater,)))):
+        raise PublishRefused("few")
+    others = Analysis.objects.filter(study=analysis.study_id, spec_sha256=analysis.spec_sha256)
+    others = others.filter(published_tables__isnull=False).exclude(snapshot=analysis.snapshot_id).distinct()
+    for other in others.select_related("snapshot"):
         try:
-            frame = build(frozen_tables(analysis.snapshot, Path(folder)), spec)
-        except StoredFile.DoesNotExist as error:
-            raise PublishRefused("erased") from error
-    return any(
-        _are_few(rows) for rater in spec.raters for _, rows in groups(frame, complete(frame, (rater,)))
-    )
+            before = _frame(other)
+        except StoredFile.DoesNotExist:
+            # Nobody can tell any more who was in it.
+            continue
+        for rater in raters:
+            if differ_by_few(_patients(analysis, frame, rater), _patients(other, before, rater)):
+                raise PublishRefused("difference")
+
+
+def _frame(analysis: Analysis) -> Frame:
+    with tempfile.TemporaryDirectory(prefix="publish-") as folder:
+        tables = frozen_tables(analysis.snapshot, Path(folder))
+        return build(tables, AnalysisSpec.from_dict(analysis.spec))
+
+
+def _patients(analysis: Analysis, frame: Frame, rater: str) -> set[UUID]:
+    """Themselves, as snapshots of different selections have different pseudonyms."""
+    name = pseudonyms(analysis.snapshot)
+    there = set(complete(frame, (rater,))["patient"])
+    return {patient for patient in analysis.snapshot.patients if name("P", patient) in there}
 
 
 def _are_few(rows: pd.DataFrame) -> bool:

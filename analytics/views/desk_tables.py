@@ -18,6 +18,7 @@ from analytics.access import (
 )
 from analytics.analysis_selectors import scale_titles, study_forms
 from analytics.data_words import refusal
+from analytics.disclosure import MIN_PATIENTS as FEW
 from analytics.research.frames import MIN_PATIENTS, MIN_THERAPISTS
 from analytics.research.words import Words
 from analytics.services.locks import lock_run
@@ -45,6 +46,12 @@ def _why_refused(code: str) -> str:
             " could compute it again. Ask the same question of a new snapshot, and publish that."
         ),
         "few": few % {"patients": MIN_PATIENTS, "therapists": MIN_THERAPISTS},
+        "difference": _(
+            "The answer to the same question that was published before is of nearly the same patients: 1 to"
+            " %(n)d came or went since, and the change of the numbers would tell of them. Publish once they"
+            " are more."
+        )
+        % {"n": FEW - 1},
         "taken": _("Another study has a table at this address. Choose another address."),
         "twice": _("This analysis is published at this address already."),
     }[code]

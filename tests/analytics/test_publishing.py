@@ -21,7 +21,7 @@ from analytics.services.publishing import content_sha256
 from surveys.models import AuditEvent, Patient, Role, Study, User
 from surveys.progress import silent
 from tests import factories
-from tests.analytics.clinics import frozen, rated_clinic
+from tests.analytics.clinics import follow, frozen, rated_clinic
 from tests.conftest import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +142,20 @@ def test_a_table_with_an_effect_of_one_patient_or_one_therapist_is_not_published
         assert "each group that a predictor sets apart" in page.content.decode()
     assert not PublishedTable.objects.exists()
     assert publish(signed_in(researcher), answered(study, snapshot)).status_code == 302
+
+
+def test_an_answer_that_differs_from_an_earlier_one_by_one_patient_is_not_published(
+    study: Study, researcher: User
+) -> None:
+    client = signed_in(researcher)
+    publish(client, answered(study))
+    owner = User.objects.get(email="t1@example.org")
+    follow(study, owner, (5, 6, 5))
+    answer = publish(client, answered(study), code="other")
+    assert answer.status_code == 422 and "1 to 4 came or went" in answer.content.decode()
+    for value in (4, 5, 6, 7):
+        follow(study, owner, (value, 6, value))
+    assert publish(client, answered(study)).status_code == 302
 
 
 def test_what_cannot_be_computed_again_is_not_published(study: Study, researcher: User) -> None:
