@@ -116,6 +116,9 @@ def _of_effects(frame: Frame, spec: AnalysisSpec) -> Iterator[Values]:
         spec.therapy == "intercept" and units & {"therapist", "therapy"}
     ):
         yield {"code": "level_alone"}
+    late = {name: n for name, n in frame.late.items() if n and name in frame.names}
+    if late and spec.trait_at == "first":
+        yield {"code": "late_forms", "names": list(late), "n": max(late.values())}
     later = [column.name for column in frame.columns if _is_later(column, spec)]
     if later:
         yield {"code": "later", "names": later}

@@ -71,12 +71,14 @@ class Column:
 @dataclass(frozen=True, eq=False)
 class Frame:
     """`rows` as above; `left_out`: ratings that are not among them, by reason; `constant`: predictors without
-    variation, which are no columns."""
+    variation, which are no columns; `late`: by predictor, how many therapists filled their first form
+    about practice after the first rating here."""
 
     rows: pd.DataFrame
     columns: tuple[Column, ...]
     left_out: Mapping[str, int]
     constant: tuple[str, ...] = field(default=())
+    late: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +111,9 @@ def build(tables: Tables, spec: AnalysisSpec) -> Frame:
                 rows[name] = scaled
                 columns.append(column)
     rows = rows.sort_values(["therapist", "therapy", "session", "rater"], kind="stable")
-    return Frame(rows.reset_index(drop=True), tuple(columns), left_out, tuple(constant))
+    about = [predictor for predictor in spec.predictors if predictor.source in ("trait", "composite")]
+    late = {predictor.name: _late(tables["practice"], predictor, ratings) for predictor in about}
+    return Frame(rows.reset_index(drop=True), tuple(columns), left_out, tuple(constant), late)
 
 
 def complete(frame: Frame, raters: tuple[str, ...]) -> pd.DataFrame:
@@ -225,6 +229,22 @@ def _composite(tables: Tables, code: str, spec: AnalysisSpec) -> pd.Series:
     if table.empty:
         raise Refusal("no_predictor", key=f"composite:{code}")
     return _of_forms(table, code, spec)
+
+
+def _late(practice: pd.DataFrame, predictor: Predictor, ratings: pd.DataFrame) -> int:
+    keys = [
+        key
+        for row in composites()
+        if row.code == predictor.name
+        for part in row.components
+        for key in part.keys
+    ]
+    codes = {predictor.instrument} if predictor.source == "trait" else {form for form, _ in keys}
+    own = practice[(practice["about"] == "trait") & practice["instrument"].isin(codes)]
+    first = own.groupby(["therapist", "instrument"])["submitted_on"].min().groupby("therapist").max()
+    begun = ratings.groupby("therapist")["submitted_on"].min()
+    both = first.index.intersection(begun.index)
+    return int((first[both] > begun[both]).sum())
 
 
 def _share(mean: float, low: int, high: int) -> float:

@@ -75,6 +75,10 @@ def _about_effects(words: Words) -> dict[str, str]:
             "In the models of each perspective therapists or therapies differ in level alone. If they differ"
             " in growth, too, effects of their predictors on growth seem surer than they are: p is too small."
         ),
+        "late_forms": _(
+            "%(which)s: up to %(n)d therapists filled their first form only after a rating here, so that"
+            " what they said may follow from the alliances that it is to explain."
+        ),
         "later": _(
             "%(which)s: known in full only after some of the ratings that it is to explain, so that it may"
             " follow from them. These data do not tell which leads to which."

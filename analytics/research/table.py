@@ -137,8 +137,16 @@ def about_columns(result: Values) -> tuple[str, ...]:
     """What the columns are, for the notes: of one rater or two, with the joint model or without."""
     model = next(model for model in result["models"] if model["rater"])
     levels = "three-level" if "| therapist)" in model["formula"] else "two-level"
+    course = (
+        "Lines without a predictor are the course where every predictor is 0: its mean, if it is in standard"
+        " deviations, and the most frequent value of a category."
+    )
+    courses = (course,) if result["predictors"] else ()
     if len(result["n"]) == 1:
-        return (f"The estimates (SE) are those of a {levels} growth model, all predictors together.",)
+        return (
+            f"The estimates (SE) are those of a {levels} growth model, all predictors together.",
+            *courses,
+        )
     notes = [
         f"Each perspective's estimates (SE) are those of its own {levels} growth model, all predictors"
         " together; comparing their significance is no test of a difference."
@@ -152,7 +160,7 @@ def about_columns(result: Values) -> tuple[str, ...]:
             " so it need not be the exact difference of the two columns. p is adjusted over all differences"
             " of the table by Holm and by Benjamini and Hochberg."
         )
-    return tuple(notes)
+    return *notes, *courses
 
 
 def as_csv(result: Values) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from analytics.growth.errors import SpecError
 from analytics.growth.times import Linear, Occasion
+from analytics.research.cautions import cautions
 from analytics.research.frames import Refusal, build, complete, groups, model_frame
 from analytics.research.spec import AnalysisSpec, Predictor
 from tests.research.tables import DOUBT, FLOW, made_by_hand
@@ -46,6 +47,19 @@ def test_the_first_form_counts_the_latest_or_their_mean() -> None:
     for choice, value in expected.items():
         rows = model_frame(made_by_hand(), spec_of(DOUBT, trait_at=choice, scaling="raw"))
         assert set(rows.loc[rows["therapist"] == "T1", "self_doubt"]) == {value}, choice
+
+
+def test_first_forms_that_came_after_a_rating_are_counted_by_therapist() -> None:
+    tables, spec = made_by_hand(), spec_of(DOUBT)
+    assert build(tables, spec).late == {"self_doubt": 0}
+    # One therapist's first form after, another's only a later one.
+    practice = tables["practice"]
+    practice.loc[(practice["therapist"] == "T2") & (practice["about"] == "trait"), "submitted_on"] = 2
+    frame = build(tables, spec)
+    assert frame.late == {"self_doubt": 1}
+    assert [row for row in cautions((), frame, spec) if row["code"] == "late_forms"] == [
+        {"code": "late_forms", "names": ["self_doubt"], "n": 1}
+    ]
 
 
 def test_a_therapist_counts_once_in_the_standard_deviation_however_many_ratings_there_are() -> None:

@@ -254,10 +254,11 @@ def test_notes_say_of_the_columns_what_they_are(
     planted: tuple[dict[str, Any], AnalysisSpec, Result],
 ) -> None:
     result = planted[2]
-    (own, gap) = table.about_columns(result)
+    own, gap, course = table.about_columns(result)
     assert "three-level" in own and "comparing their significance is no test" in own and "Holm" in gap
+    assert "where every predictor is 0" in course
     alone = answer(simulated(**SMALL), replace(ALONE, therapist="none"), silent)
-    (own,) = table.about_columns(alone)
+    own, _course = table.about_columns(alone)
     assert own == "The estimates (SE) are those of a two-level growth model, all predictors together."
     models = [row for row in result["models"] if row["kind"] == "growth"]
     assert "not tested" in table.about_columns({**result, "models": models})[1]
