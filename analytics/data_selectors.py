@@ -13,7 +13,7 @@ from analytics.models import Export, Snapshot
 from analytics.selection import Selection
 from analytics.services import exports, freeze
 from analytics.services.exports import State, export_state
-from analytics.services.snapshots import n_left_out_since
+from analytics.services.snapshots import left_out_of
 from surveys import jobs
 from surveys.access import Actor, administered_clinics
 from surveys.ids import first_uuid7
@@ -83,7 +83,7 @@ def snapshot_rows(snapshots: QuerySet[Snapshot]) -> list[SnapshotRow]:
     found = list(snapshots.annotate(n_exports=Count("exports")).order_by("-number"))
     unread = [row.pk for row in found if row.read_at is None]
     running = jobs.latest_of(freeze.JOB, unread) if unread else {}
-    left = n_left_out_since(found) if found else {}
+    left = left_out_of(found)
     first: dict[str, int] = {}
     for row in reversed(found):
         if row.sha256:
@@ -91,7 +91,7 @@ def snapshot_rows(snapshots: QuerySet[Snapshot]) -> list[SnapshotRow]:
     return [
         SnapshotRow(
             row,
-            left[row.pk],
+            len(left[row.pk]),
             number if (number := first.get(row.sha256)) != row.number else None,
             running.get(str(row.pk)),
         )
@@ -145,7 +145,7 @@ def export_rows(rows: QuerySet[Export]) -> list[ExportRow]:
         row["subject"]: Fetched(row["n"], row["at"]) for row in trace.annotate(n=Count("pk"), at=Max("at"))
     }
     alarms = AuditEvent.objects.filter(act="export.alarm", subject__in=names).order_by("at")
-    left = n_left_out_since([row.snapshot for row in found]) if found else {}
+    left = left_out_of([row.snapshot for row in found])
     by_name = {event.subject: event for event in alarms}
     return [
         ExportRow(row, export_state(row, left[row.snapshot_id]), fetched.get(name), by_name.get(name))

@@ -180,7 +180,7 @@ def _offer_a_file(cast: Cast) -> None:
         built_at=now,
         expires_at=now + timedelta(hours=1),
         sha256=snapshot.sha256,
-        report={"n_left_out": 0},
+        report={"left_out": []},
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"

@@ -10,7 +10,7 @@
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -163,8 +163,8 @@ def export_cancel(*, export: Export, actor: User) -> None:
     _record("export.cancel", export, actor)
 
 
-def export_state(export: Export, n_left: int | None = None) -> State:
-    """`n_left`: patients of its snapshot who are left out now, where that is known already."""
+def export_state(export: Export, left: Collection[UUID] | None = None) -> State:
+    """`left`: patients of its snapshot who are left out now, where that is known already."""
     if export.snapshot.erased_at is not None:
         return State.ERASED
     if export.decision != Export.Decision.APPROVED:
@@ -175,8 +175,13 @@ def export_state(export: Export, n_left: int | None = None) -> State:
         return State.BUILDING
     if export.expires_at <= timezone.now():
         return State.EXPIRED
-    left = len(left_out_since(export.snapshot)) if n_left is None else n_left
-    return State.READY if left == export.report["n_left_out"] else State.OUTDATED
+    gone = left_out_since(export.snapshot) if left is None else left
+    # Not their number: one may have come back since, and another gone.
+    return State.READY if _listed(gone) == export.report.get("left_out") else State.OUTDATED
+
+
+def _listed(patients: Collection[UUID]) -> list[str]:
+    return sorted(map(str, patients))
 
 
 def export_build(export_id: str, progress: Progress | Report) -> Callable[[], None]:
@@ -211,7 +216,7 @@ def _keep(export: Export, path: Path, gone: frozenset[UUID]) -> None:
     store(row, FILE, path)
     row.built_at, row.sha256, row.confirmed_at = timezone.now(), sha256(path), None
     row.expires_at = row.built_at + EXPIRES_AFTER
-    row.report = {"asked": row.report.get("asked", {}), "n_left_out": len(gone)}
+    row.report = {"asked": row.report.get("asked", {}), "left_out": _listed(gone)}
     row.save(update_fields=["built_at", "sha256", "confirmed_at", "expires_at", "report"])
     _record("export.build", row, None, n_left_out=len(gone), sha256=row.sha256)
 

@@ -116,10 +116,11 @@ def snapshot_cancel(*, snapshot: Snapshot, actor: User) -> None:
 
 def left_out_since(snapshot: Snapshot) -> frozenset[UUID]:
     """Patients of a snapshot whose data are in no dataset any more, by their own will."""
-    return _left_out(snapshot).get(snapshot.pk, frozenset())
+    return left_out_of([snapshot])[snapshot.pk]
 
 
-def _left_out(*snapshots: Snapshot) -> dict[UUID, frozenset[UUID]]:
+def left_out_of(snapshots: Collection[Snapshot]) -> dict[UUID, frozenset[UUID]]:
+    """The same of many."""
     rows = Therapy.objects.filter(
         study__in={row.study_id for row in snapshots}, excluded_at__isnull=False
     ).values_list("study_id", "patient_id")
@@ -127,8 +128,3 @@ def _left_out(*snapshots: Snapshot) -> dict[UUID, frozenset[UUID]]:
     for study, patient in rows:
         gone.setdefault(study, set()).add(patient)
     return {row.pk: frozenset(gone.get(row.study_id, set()).intersection(row.patients)) for row in snapshots}
-
-
-def n_left_out_since(snapshots: Sequence[Snapshot]) -> dict[UUID, int]:
-    """The same of many, counted."""
-    return {key: len(found) for key, found in _left_out(*snapshots).items()}

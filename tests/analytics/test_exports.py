@@ -257,6 +257,23 @@ def test_who_left_before_the_building_is_absent_and_counted(
     assert "made without 2 patients" in page
 
 
+def test_who_left_is_not_in_a_file_because_somebody_else_came_back(
+    snapshot: Snapshot, researcher: User, admin: User
+) -> None:
+    client, study = signed_in(researcher), snapshot.study
+    export = approved(snapshot, researcher, admin)
+    first, second = study.therapies.order_by("pk")[:2]
+    withdrawal_enter(patient=first.patient, study=study, choice="exclude")
+    assert jobs.run_due(is_long=True) == 1
+    confirm(client)
+    assert fetch(client, export)
+    # As an answer to a new declaration takes somebody in again who had said no to an earlier one.
+    study.therapies.filter(pk=first.pk).update(excluded_at=None)
+    withdrawal_enter(patient=second.patient, study=study, choice="exclude")
+    assert client.get(reverse("desk-export-file", args=[export.pk])).status_code == 410
+    assert state(export) is State.OUTDATED
+
+
 def test_a_file_of_too_few_is_not_made(snapshot: Snapshot, researcher: User, admin: User) -> None:
     export = approved(snapshot, researcher, admin)
     for row in list(snapshot.study.therapies.order_by("pk"))[4:]:
