@@ -47,6 +47,7 @@ PURE = {
     "analytics.selection": ("surveys.ids",),
     "analytics.research.plan": ("analytics.growth",),
     "analytics.anonymity": ("analytics.disclosure",),
+    "analytics.export.cells": (),
     "analytics.export.fhir": ("analytics.export.tables", "surveys.fhir", "surveys.packs"),
     "analytics.export.tiers": (
         "analytics.anonymity",

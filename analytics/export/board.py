@@ -7,6 +7,7 @@ from io import StringIO
 from django.utils import timezone
 
 from analytics.board import BoardRow
+from analytics.export.cells import harmless
 from surveys.board import needs
 
 COLUMNS = (
@@ -23,8 +24,6 @@ COLUMNS = (
     "attention",
     "possible_dips",
 )
-# A spreadsheet would take a cell that begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def board_lines(rows: list[BoardRow]) -> Iterator[str]:
@@ -54,9 +53,5 @@ def _cells(row: BoardRow) -> tuple[object, ...]:
 
 def _line(cells: tuple[object, ...]) -> str:
     buffer = StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow([_cell(cell) for cell in cells])
+    csv.writer(buffer, lineterminator="\r\n").writerow([harmless(cell) for cell in cells])
     return buffer.getvalue()
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

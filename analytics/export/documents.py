@@ -12,6 +12,7 @@ from html import escape
 from io import StringIO
 from typing import Any
 
+from analytics.export.cells import harmless
 from analytics.frozen import Column, Table
 
 REDCAP = (
@@ -111,17 +112,22 @@ def redcap_csv(tables: Sequence[Table]) -> str:
                     "",
                     "radio" if is_choice else "text",
                     column.meaning,
-                    " | ".join(f"{number}, {words}" for number, words in pairs) if is_choice else "",
+                    " | ".join(_choice(*pair) for pair in pairs) if is_choice else "",
                     column.values,
                     "" if is_choice else VALIDATION[column.kind],
                     "",
                     "",
                     "y" if column.tells == "who" else "",
                     *[""] * 6,
-                    "" if is_choice else _pairs(column.missing),
+                    f"Missing: {_pairs(column.missing)}" if column.missing and not is_choice else "",
                 ]
             )
     return _csv(rows)
+
+
+def _choice(number: int, words: str) -> str:
+    # The line between two choices must stand in none of them.
+    return f"{number}, {words.replace('|', '/')}"
 
 
 def codebook_html(about: About, tables: Sequence[Table]) -> str:
@@ -231,7 +237,7 @@ def _pairs(pairs: Iterable[tuple[int, str]]) -> str:
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
     buffer = StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\r\n").writerows(map(harmless, row) for row in rows)
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 need labels."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from analytics.export.cells import FORMULA
 from analytics.frozen import Column, Kind, Table
 
 ARROW: dict[Kind, pa.DataType] = {
@@ -22,8 +24,7 @@ ARROW: dict[Kind, pa.DataType] = {
     "number": pa.float64(),
     "date": pa.date32(),
 }
-# A spreadsheet would take a cell that begins so for a formula.
-FORMULA = r"^[=+\-@\t\r]"
+RISKY = f"^[{re.escape(''.join(FORMULA))}]"
 Frames = Iterator[pd.DataFrame]
 
 
@@ -80,7 +81,7 @@ def _guarded(block: pa.Table) -> pa.Table:
     for place, field in enumerate(block.schema):
         if field.type == pa.string():
             column = block.column(place)
-            risky = pc.fill_null(pc.match_substring_regex(column, FORMULA), False)
+            risky = pc.fill_null(pc.match_substring_regex(column, RISKY), False)
             if pc.any(risky).as_py():
                 safe = pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
                 block = block.set_column(place, field, safe)

@@ -27,10 +27,10 @@ from hypothesis import given, settings, strategies
 
 from analytics.export import labelled, programs
 from analytics.export.bundle import build_bundle
-from analytics.export.documents import REDCAP
+from analytics.export.documents import REDCAP, codebook_csv, redcap_csv
 from analytics.export.fhir import responses
 from analytics.export.tables import write_table
-from analytics.frozen import Column, Table
+from analytics.frozen import MISSING, Column, Table
 from analytics.models import Analysis, Export, Snapshot
 from analytics.research.run import answer
 from analytics.research.spec import AnalysisSpec, Predictor
@@ -426,6 +426,18 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
     rows = [row["arm"] for row in csv.DictReader((tmp_path / "t.csv").read_text().splitlines())]
     assert rows == ["'=1+1", "'@a", "'-x", "plain"], "an empty line is no row to a reader of CSV"
     assert pd.read_parquet(tmp_path / "t.parquet")["arm"].tolist()[0] == "=1+1"
+
+
+def test_a_codebook_runs_nothing_in_a_spreadsheet() -> None:
+    """Titles of scales and labels of options are a clinic's own words."""
+    options = ((0, "no | 7, maybe"), (1, "=1+1"))
+    scale = Column("calm", "form", "integer", '=HYPERLINK("x"): mean', "@values", options, MISSING)
+    for text in (codebook_csv([Table("t", "t", (scale,))]), redcap_csv([Table("t", "t", (scale,))])):
+        for row in csv.reader(io.StringIO(text)):
+            assert not [cell for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and cell]
+    dictionary = list(csv.DictReader(io.StringIO(redcap_csv([Table("t", "t", (scale,))]))))
+    choices = dictionary[0]["Choices, Calculations, OR Slider Labels"].split(" | ")
+    assert choices[:2] == ["0, no / 7, maybe", "1, =1+1"] and len(choices) == 2 + len(MISSING)
 
 
 def test_what_an_export_needed_goes_back_to_the_system() -> None:
