@@ -201,4 +201,4 @@ def _day_format(cells: Sequence[str]) -> str:
     if mark != "/":
         return DOTS if mark == "." else ISO
     seconds = [cell.split("/")[1] for cell in cells if cell.count("/") == 2]
-    return MONTH_FIRST if any(part.isdigit() and int(part) > 12 for part in seconds) else DAY_FIRST
+    return MONTH_FIRST if any(part.isdecimal() and int(part) > 12 for part in seconds) else DAY_FIRST

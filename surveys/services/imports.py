@@ -10,7 +10,6 @@ stored all or nothing, and taken out again.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -105,7 +104,9 @@ def import_upload(
     batch.sha256, batch.kind = digest.hexdigest(), source.kind_of(first)
     try:
         # An SPSS file says how many rows it has at its end alone; of a text its beginning is enough.
-        head = source.head(chain([first]) if batch.kind == source.CSV else stored_pieces(batch))
+        # Up to a line's end: a piece may end in the middle of a row, even of a letter.
+        begin = first if len(first) == batch.n_bytes else first[: first.rfind(b"\n") + 1] or first
+        head = source.head([begin] if batch.kind == source.CSV else stored_pieces(batch))
     except FileRefused as refusal:
         raise ImportRefused(translated(refusal.sentence, _), "file") from refusal
     batch.head = json.dumps(head.to_dict())

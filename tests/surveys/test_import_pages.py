@@ -112,6 +112,13 @@ def test_a_mapping_that_does_not_fit_keeps_what_was_typed(admin: Client, cast: C
     assert ImportBatch.objects.get().mapping == {}
 
 
+def test_a_number_in_other_signs_is_none_and_breaks_no_page(admin: Client, cast: Cast) -> None:
+    send(admin, cast, table(form(day="1/²/2015")))
+    address = f"/clinic/imports/{ImportBatch.objects.get().pk}/columns/"
+    for kept in ("²", "1" * 40, "x"):
+        assert admin.get(address, {"kept": kept}).status_code == 200, kept
+
+
 def test_a_mapping_that_was_kept_is_offered_for_the_same_columns_alone(admin: Client, cast: Cast) -> None:
     send(admin, cast, table(form()))
     first = ImportBatch.objects.get()

@@ -28,6 +28,7 @@ from surveys.models import (
 )
 from surveys.progress import Cancelled, silent
 from surveys.services.imports import (
+    PIECE,
     ImportRefused,
     batch_store,
     check_ask,
@@ -129,6 +130,13 @@ def test_a_check_stores_nothing_and_says_of_every_row_what_becomes_of_it(cast: C
         (12, "", "ragged"),
     ]
     assert Therapy.objects.count() == before and not Response.objects.filter(channel="import").exists()
+
+
+def test_a_row_that_lies_across_the_first_piece_of_a_file_is_no_fault_of_it(cast: Cast) -> None:
+    notes = [f"note_{n}_text" for n in range(400)]
+    rows = [form(session=n) + ["ø" * 60 + "."] * len(notes) for n in range(1, 31)]
+    batch = uploaded(cast, table(*rows, head=[*LONG, *notes]))
+    assert batch.n_bytes > PIECE and figures(batch) == (30, 30, 0, 0)
 
 
 def test_rows_are_checked_against_each_other(cast: Cast) -> None:
