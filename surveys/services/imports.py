@@ -103,8 +103,7 @@ def import_upload(
         ImportChunk.objects.create(batch=batch, number=number, content=encrypt_bytes(piece))
     batch.sha256, batch.kind = digest.hexdigest(), source.kind_of(first)
     try:
-        # An SPSS file says how many rows it has at its end alone; of a text its beginning is enough.
-        # Up to a line's end: a piece may end in the middle of a row, even of a letter.
+        # Of a text its first whole lines are enough; an SPSS file says at its end how many rows it has.
         begin = first if len(first) == batch.n_bytes else first[: first.rfind(b"\n") + 1] or first
         head = source.head([begin] if batch.kind == source.CSV else stored_pieces(batch))
     except FileRefused as refusal:
