@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.forms import Form
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -30,6 +30,7 @@ from analytics.services.exports import (
     State,
     export_ask,
     export_fetch,
+    export_state,
 )
 from analytics.services.freeze import NoKey
 from analytics.services.snapshots import SelectionRefused, snapshot_ask
@@ -164,6 +165,8 @@ class Snapshots(ApiView):
         def ask() -> Snapshot:
             if not form.is_valid():
                 raise _wrong(form)
+            if sent["arms"] and "arms" not in form.fields:
+                raise serializers.ValidationError({"arms": ["The study has no arms."]})
             try:
                 return snapshot_ask(study=study, selection=form.selection, actor=person(request.user))
             except SelectionRefused as refused:
@@ -332,6 +335,9 @@ class ExportFile(ApiView):
         parameters(request, NoParameters)
         row = get_own_export_or_404(request.user, export_id)
         try:
+            if request.method == "HEAD":
+                # Asked for without a body, nothing is fetched, and nothing is written down.
+                return _head(row)
             return download(row, export_fetch(export=row, actor=person(request.user)))
         except Gone as gone:
             raise FileGone(gone_words(gone.state)) from gone
@@ -339,6 +345,13 @@ class ExportFile(ApiView):
             raise PermissionDenied(
                 "Fetch it once on its page, where you give your password; after that it can be fetched here."
             ) from missing
+
+
+def _head(row: Export) -> HttpResponse:
+    state = export_state(row)
+    if state is not State.READY:
+        raise Gone(state)
+    return HttpResponse(content_type="application/zip")
 
 
 def _as_form(sent: dict[str, Any]) -> dict[str, Any]:

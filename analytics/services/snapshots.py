@@ -39,6 +39,7 @@ class SelectionRefused(Exception):
 class Chosen:
     patients: frozenset[UUID]
     therapists: frozenset[UUID]
+    n_therapies: int
 
 
 def chosen(study: Study, selection: Selection) -> Chosen:
@@ -47,7 +48,7 @@ def chosen(study: Study, selection: Selection) -> Chosen:
         "patient_id", "therapist_id", "arm", "started_on", "ended_on"
     )
     own = [row for row in rows if _is_chosen(selection, *row[2:])]
-    return Chosen(frozenset(row[0] for row in own), frozenset(row[1] for row in own))
+    return Chosen(frozenset(row[0] for row in own), frozenset(row[1] for row in own), len(own))
 
 
 def _is_chosen(selection: Selection, arm: str, started_on: date, ended_on: date | None) -> bool:
@@ -101,10 +102,22 @@ def _check(found: Chosen, selection: Selection, earlier: Collection[Snapshot]) -
         raise SelectionRefused("patients", len(found.patients))
     if len(found.therapists) < MIN_THERAPISTS:
         raise SelectionRefused("therapists", len(found.therapists))
+    gone = left_out_of(earlier)
     for other in earlier:
         is_another = other.read_at is not None and other.selection != selection.to_dict()
-        if is_another and (n := differ_by_few(found.patients, other.patients)):
+        if is_another and (n := _few_apart(found, other, gone[other.pk])):
             raise SelectionRefused("difference", n, other.number)
+
+
+def _few_apart(found: Chosen, other: Snapshot, gone: frozenset[UUID]) -> int:
+    """By how many patients a selection and an earlier snapshot differ, where these are few; else 0. Of the
+    same patients by how many therapies: one may have begun another, and that alone sets them apart. `gone`
+    are still in what is computed from the snapshot, and in no file of it."""
+    frozen = frozenset(other.patients)
+    if found.patients == frozen:
+        n = abs(found.n_therapies - other.counts["n_episodes"])
+        return n if n < MIN_PATIENTS else 0
+    return differ_by_few(found.patients, frozen) or differ_by_few(found.patients, frozen - gone)
 
 
 @transaction.atomic

@@ -1,6 +1,7 @@
 """A study's data frozen at the desk: what is refused, what is the same, what is said of who left since."""
 
 from datetime import date, timedelta
+from uuid import uuid4
 
 import pytest
 from django.conf import LazySettings
@@ -9,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from knox.models import AuthToken
 
 import analytics.tasks  # noqa: F401  registers the jobs
 from analytics.models import Snapshot
@@ -117,6 +119,30 @@ def test_a_selection_that_tells_few_patients_apart_from_another_is_refused(
     assert freeze(client, study).counts["n_patients"] == 19, "the same selection may grow by one"
 
 
+def test_a_second_therapy_of_one_patient_tells_two_selections_apart(study: Study, researcher: User) -> None:
+    client = signed_in(researcher)
+    therapies = Therapy.objects.filter(study=study)
+    therapies.update(ended_on=timezone.localdate(), end_reason="completed")
+    freeze(client, study)
+    old = therapies.order_by("pk").first()
+    Therapy.objects.create(
+        patient=old.patient, therapist=old.therapist, study=study, started_on=timezone.localdate()
+    )
+    assert freeze(client, study).counts["n_episodes"] == 19
+    refused = client.post(page(study), {"only_ended": "on"})
+    assert refused.status_code == 422 and "differ by 1 patient from" in refused.content.decode()
+
+
+def test_who_left_does_not_hide_by_how_few_two_selections_differ(study: Study, researcher: User) -> None:
+    client = signed_in(researcher)
+    freeze(client, study)
+    keys = list(Therapy.objects.filter(study=study).order_by("pk").values_list("pk", flat=True))
+    Therapy.objects.filter(pk__in=keys[:3]).update(excluded_at=timezone.now())
+    Therapy.objects.filter(pk__in=keys[3:5]).update(started_on=date(2001, 1, 1))
+    refused = client.post(page(study), {"started_from": "2001-01-02"})
+    assert refused.status_code == 422 and "differ by 2 patients from" in refused.content.decode()
+
+
 @pytest.mark.parametrize(
     "selection",
     [
@@ -190,6 +216,18 @@ def test_the_desk_asks_as_many_questions_for_many_snapshots_as_for_one(
     for _ in range(3):
         frozen(study)
     assert n_queries() == one
+
+
+def test_arms_that_a_study_does_not_have_are_refused_and_not_ignored(study: Study, researcher: User) -> None:
+    token = AuthToken.objects.create(researcher)[1]
+    answer = Client().post(
+        f"/api/v1/studies/{study.pk}/snapshots/",
+        {"arms": ["none such"]},
+        content_type="application/json",
+        headers={"Authorization": f"Token {token}", "Idempotency-Key": str(uuid4())},
+    )
+    assert answer.status_code == 400 and "arms" in answer.json()
+    assert not Snapshot.objects.exists()
 
 
 def test_another_clinic_s_desk_does_not_exist(study: Study, researcher: User) -> None:

@@ -344,7 +344,7 @@ def test_the_api_asks_for_a_file_and_fetches_it(snapshot: Snapshot, researcher: 
     assert (status, made["state"], made["n_approvals_missing"]) == (201, "waiting", 1)
     export = Export.objects.get()
     file = reverse("api-export-file", args=[export.pk])
-    assert api.get(file).status_code == 410
+    assert api.get(file).status_code == 410 and api.head(file).status_code == 410
     export_approve(export=export, actor=admin, is_admin=True)
     jobs.run_due(is_long=True)
     assert api.get(reverse("api-export", args=[export.pk])).json()["state"] == "ready"
@@ -354,6 +354,8 @@ def test_the_api_asks_for_a_file_and_fetches_it(snapshot: Snapshot, researcher: 
     content = fetch(client, export)
     answer = api.get(file)
     assert b"".join(answer.streaming_content) == content
+    assert api.head(file).status_code == 200
+    assert AuditEvent.objects.filter(act="export.download").count() == 2, "nothing was fetched"
     _, other = AuthToken.objects.create(make(snapshot, "other", Role.RESEARCHER))
     assert Client().get(file, headers={"Authorization": f"Token {other}"}).status_code == 404
 
