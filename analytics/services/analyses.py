@@ -37,7 +37,7 @@ def analysis_ask(
 ) -> Analysis:
     """Of a snapshot that is there, or of a new one that the job freezes first. `actor` None: the operator.
     Raises SelectionRefused where there are too few for a new one."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     last = Analysis.objects.filter(study=study).aggregate(last=Max("number"))["last"]
     analysis = Analysis.objects.create(
         study=study,

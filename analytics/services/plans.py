@@ -21,7 +21,7 @@ JOB = "plan"
 def plan_ask(*, study: Study, title: str, spec: PlanSpec, asked_by: User) -> PowerPlan:
     """Keeps the plan and asks for its simulation."""
     # Two who ask at once are given two numbers.
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     last = study.power_plans.aggregate(last=Max("number"))["last"] or 0
     plan = PowerPlan.objects.create(
         study=study,

@@ -47,7 +47,7 @@ def table_publish(*, analysis: Analysis, code: str, title: str, words: Words, ac
     """A new version at the address `code`. Raises PublishRefused."""
     if analysis.status != Analysis.Status.ANSWERED:
         raise PublishRefused("unanswered")
-    Study.objects.select_for_update().get(pk=analysis.study_id)
+    Study.objects.select_for_update(no_key=True).get(pk=analysis.study_id)
     earlier = list(PublishedTable.objects.filter(code=code).order_by("version"))
     if any(row.study_id != analysis.study_id for row in earlier):
         raise PublishRefused("taken")

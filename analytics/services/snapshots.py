@@ -63,7 +63,7 @@ def _is_chosen(selection: Selection, arm: str, started_on: date, ended_on: date 
 @transaction.atomic
 def snapshot_ask(*, study: Study, selection: Selection, actor: User) -> Snapshot:
     """Asks for the data to be frozen; the job does it. Raises SelectionRefused."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     if _is_busy(study.snapshots.all()):
         raise SelectionRefused("busy")
     snapshot = snapshot_new(study=study, selection=selection, actor=actor)
@@ -80,7 +80,7 @@ def snapshot_new(*, study: Study, selection: Selection, actor: User | None) -> S
     SelectionRefused."""
     if not settings.PSEUDONYM_KEY:
         raise SelectionRefused("key")
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     earlier = list(study.snapshots.order_by("number"))
     _check(chosen(study, selection), selection, earlier)
     return Snapshot.objects.create(

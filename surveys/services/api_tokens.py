@@ -30,7 +30,7 @@ class TokenRefused(Exception):
 def token_create(*, user: User, name: str, scopes: Collection[str], days: int) -> str:
     """A new token, which leaves this room once: the database keeps its hash. Raises TokenRefused."""
     # A page that is sent twice at once makes one token.
-    User.objects.select_for_update().get(pk=user.pk)
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if days not in DAYS:
         raise TokenRefused(_("Choose one of the list."), "days")
     if not scopes or set(scopes) - set(Scope.values):

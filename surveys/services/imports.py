@@ -42,7 +42,7 @@ from surveys.models import (
     Withdrawal,
 )
 from surveys.sentences import Sentence, translated
-from surveys.services.import_rows import Report, Staged, chosen_forms, stage
+from surveys.services.import_rows import Report, Staged, batch_lock, chosen_forms, stage
 from surveys.services.import_rows import pieces as stored_pieces
 from surveys.services.import_sql import KEEP_FAULTS
 from surveys.services.import_store import batch_take_out, staged_store
@@ -234,7 +234,7 @@ def batch_store(scope: str, progress: Report) -> jobs.Write:
     """The job behind `store_ask`: one transaction of its own, so that its progress is seen. Whoever runs it a
     second time finds the batch stored."""
     with transaction.atomic():
-        batch = ImportBatch.objects.select_for_update().select_related("study", "clinic").get(pk=UUID(scope))
+        batch = batch_lock(UUID(scope))
         version = first_version(batch.study)
         if batch.state != State.OPEN or not batch.consent or version is None:
             return _nothing
@@ -272,7 +272,7 @@ def _store(batch: ImportBatch, staged: Staged, version: StudyVersion, progress: 
 def batch_undo(scope: str, progress: Report) -> jobs.Write:
     """The job behind `undo_ask`, in one transaction of its own."""
     with transaction.atomic():
-        batch = ImportBatch.objects.select_for_update().select_related("study", "clinic").get(pk=UUID(scope))
+        batch = batch_lock(UUID(scope))
         if batch.state != State.STORED:
             return _nothing
         kept = what_hangs_on(batch)

@@ -30,7 +30,7 @@ def instrument_upload(*, clinic: Clinic, actor: Actor, form: InstrumentFile) -> 
     Raises InstrumentFileError where the form cannot stand beside those that the clinic knows.
     """
     # One upload of a clinic at a time: what is checked here is still so when the row is added.
-    Clinic.objects.select_for_update().get(pk=clinic.pk)
+    Clinic.objects.select_for_update(no_key=True).get(pk=clinic.pk)
     found = _found(form, _beside(clinic, form))
     if found is not None:
         return found

@@ -49,7 +49,7 @@ def clinic_describe(*, clinic: Clinic, name: str, contact: str, actor: Actor | N
     """Name and contact as patients read them from now on. Raises PeopleRefused for another clinic's name."""
     if Clinic.objects.filter(name=name).exclude(pk=clinic.pk).exists():
         raise PeopleRefused(_("There is a clinic of this name already. Choose another name."), "name")
-    row = Clinic.objects.select_for_update().get(pk=clinic.pk)
+    row = Clinic.objects.select_for_update(no_key=True).get(pk=clinic.pk)
     before, row.name, row.contact = (row.name, row.contact), name, contact
     if before != (name, contact):
         row.save(update_fields=["name", "contact"])
@@ -125,7 +125,7 @@ def staff_roles_set(
     Raises PeopleRefused for one's own, for a researcher's account and for roles that an administrator may
     not grant.
     """
-    person = User.objects.select_for_update().get(pk=user.pk)
+    person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     wanted = frozenset(roles)
     if actor == person:
         raise PeopleRefused(_("Nobody changes their own roles. Ask another administrator."))
@@ -139,7 +139,7 @@ def staff_roles_set(
 @transaction.atomic
 def staff_leave(*, clinic: Clinic, user: User, actor: Actor | None = None) -> None:
     """Takes all roles in the clinic, at once; an account without a role anywhere is closed."""
-    person = User.objects.select_for_update().get(pk=user.pk)
+    person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if actor == person:
         raise PeopleRefused(_("Nobody closes their own account. Ask another administrator."))
     if _roles(clinic, person) & {Role.RESEARCHER}:
@@ -176,7 +176,7 @@ def supervisor_set(*, therapist: Therapist, supervisor: User | None, actor: Acto
 def role_grant(*, clinic: Clinic, user: User, role: str) -> bool:
     """Any role, by the operator of the server; False where it was there. Raises PeopleRefused where treating
     patients of the clinic and analysing its data would come together."""
-    person = User.objects.select_for_update().get(pk=user.pk)
+    person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     has = _roles(clinic, person)
     if role in has:
         return False

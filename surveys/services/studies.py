@@ -58,13 +58,16 @@ def study_create(*, clinic: Clinic, code: str, name: str, actor: Actor | None = 
 @transaction.atomic
 def study_describe(*, study: Study, code: str, name: str, actor: Actor | None = None) -> Study:
     """Name and, until the study was first active, code: it stands in every dataset."""
-    row = Study.objects.select_for_update(of=("self",)).select_related("clinic").get(pk=study.pk)
+    row = Study.objects.select_for_update(no_key=True, of=("self",)).select_related("clinic").get(pk=study.pk)
+    changed = ["name"]
     if code != row.code:
+        changed.append("code")
         _refuse_code(code)
         if row.versions.filter(active_from__isnull=False).exists():
             raise StudyRefused(_("The code stands in datasets since the study is active; it stays."), "code")
     row.code, row.name = code, name
-    _stored(row)
+    # The code is a key: a row that is stored with it waits for everybody who refers to the study.
+    _stored(row, changed)
     audit.record("study.describe", subject=row, actor=actor, clinic=row.clinic, code=code)
     return row
 
@@ -74,10 +77,10 @@ def _refuse_code(code: str) -> None:
         raise StudyRefused(_("Codes that end in -test belong to test runs. Choose another code."), "code")
 
 
-def _stored(study: Study) -> Study:
+def _stored(study: Study, changed: list[str] | None = None) -> Study:
     try:
         with transaction.atomic():
-            study.save()
+            study.save(update_fields=changed)
     except IntegrityError as error:
         raise StudyRefused(_("This code is taken. Choose another one."), "code") from error
     return study
@@ -86,7 +89,7 @@ def _stored(study: Study) -> Study:
 @transaction.atomic
 def draft_begin(*, study: Study, actor: Actor | None = None) -> StudyVersion:
     """The draft of the study: the one there is, or a copy of its latest version with the next number."""
-    row = Study.objects.select_for_update(of=("self",)).select_related("clinic").get(pk=study.pk)
+    row = Study.objects.select_for_update(no_key=True, of=("self",)).select_related("clinic").get(pk=study.pk)
     draft = row.versions.filter(active_from=None).first()
     if draft is not None:
         return draft

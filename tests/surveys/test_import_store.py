@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
@@ -39,6 +40,7 @@ from surveys.services.imports import (
     store_ask,
     undo_ask,
 )
+from surveys.services.studies import study_describe
 from tests import factories
 from tests.conftest import Cast
 
@@ -319,6 +321,50 @@ def test_who_is_stopped_at_any_stage_leaves_nothing(cast: Cast, stage: str) -> N
     # A second worker that had the same job finds it done.
     batch_store(str(batch.pk), silent)()
     assert Response.objects.filter(channel="import").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_of_the_clinic_waits_while_a_file_is_stored(cast: Cast) -> None:
+    batch = uploaded(cast, table(form()))
+    store_ask(batch=batch, consent="Signed.", actor=cast.clinic_admin)
+    stages: list[str] = []
+
+    def work(_: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        try:
+            factories.hold_session(cast.therapy)
+            study_describe(study=cast.study, code=cast.study.code, name="Its new name")
+        finally:
+            connection.close()
+
+    def report(stage: str, done: int = 0, total: int = 0) -> None:
+        if stage == "forms" and done == total:
+            with ThreadPoolExecutor(1) as pool:
+                list(pool.map(work, [None]))
+            stages.append(stage)
+
+    batch_store(str(batch.pk), report)
+    batch.refresh_from_db()
+    assert (batch.state, stages) == (ImportBatch.State.STORED, ["forms"])
+    assert cast.therapy.sessions.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_files_about_the_same_people_stored_at_once_bring_them_once(cast: Cast) -> None:
+    batches = [uploaded(cast, table(form(session=n, day=f"2015-0{n}-01"))) for n in (3, 4)]
+    for batch in batches:
+        store_ask(batch=batch, consent="Signed.", actor=cast.clinic_admin)
+
+    def store(batch: ImportBatch) -> None:
+        batch_store(str(batch.pk), silent)()
+        connection.close()
+
+    n_before = Patient.objects.count()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(store, batches))
+    assert Patient.objects.count() == n_before + 1
+    assert Therapy.objects.filter(batch__isnull=False).count() == 1
 
 
 def test_as_many_questions_are_asked_for_twenty_people_as_for_one(cast: Cast) -> None:
