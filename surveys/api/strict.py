@@ -160,7 +160,10 @@ def parameters(request: Request, known: type[Strict]) -> dict[str, Any]:
 
 
 def body(request: Request, known: type[Strict]) -> dict[str, Any]:
-    """What was sent, checked field by field. Raises ValidationError."""
+    """What was sent, checked field by field. Raises ValidationError and ParseError."""
+    if not int(request.META.get("CONTENT_LENGTH") or 0):
+        # Else it would mean every default, and might be what a client lost on the way.
+        raise ParseError("The body is empty. Send a JSON object, {} where nothing is to be said.")
     sent = known(data=request.data)
     sent.is_valid(raise_exception=True)
     return dict(sent.validated_data)

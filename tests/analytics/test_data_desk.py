@@ -218,7 +218,9 @@ def test_the_desk_asks_as_many_questions_for_many_snapshots_as_for_one(
     assert n_queries() == one
 
 
-def test_arms_that_a_study_does_not_have_are_refused_and_not_ignored(study: Study, researcher: User) -> None:
+def test_an_api_request_that_says_nothing_or_names_no_arm_freezes_nothing(
+    study: Study, researcher: User
+) -> None:
     token = AuthToken.objects.create(researcher)[1]
     answer = Client().post(
         f"/api/v1/studies/{study.pk}/snapshots/",
@@ -227,6 +229,10 @@ def test_arms_that_a_study_does_not_have_are_refused_and_not_ignored(study: Stud
         headers={"Authorization": f"Token {token}", "Idempotency-Key": str(uuid4())},
     )
     assert answer.status_code == 400 and "arms" in answer.json()
+    headers = {"Authorization": f"Token {token}", "Idempotency-Key": str(uuid4())}
+    url = f"/api/v1/studies/{study.pk}/snapshots/"
+    empty = Client().post(url, b"", content_type="application/json", headers=headers)
+    assert empty.status_code == 400 and "empty" in str(empty.json())
     assert not Snapshot.objects.exists()
 
 
