@@ -6,7 +6,7 @@ treated in the one way that sets the two selections apart. The same selection ma
 are new in it: each of its patients stands in it row by row, and that somebody new began is all that it tells.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
