@@ -66,6 +66,16 @@ if PSEUDONYM_KEY and (len(PSEUDONYM_KEY) < 50 or len(set(PSEUDONYM_KEY)) < 5):
         'characters. Make one with: python -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
 
+# Encrypts backups. Without it none is made, and the site goes on; without it none can be restored either.
+BACKUP_KEY = env.secret("BACKUP_KEY") or (env.kept_secret(VAR / "backup_key") if EMBEDDED else "")
+if BACKUP_KEY and (len(BACKUP_KEY) < 50 or len(set(BACKUP_KEY)) < 5):
+    raise ImproperlyConfigured(
+        "BACKUP_KEY (or BACKUP_KEY_FILE), which encrypts backups, needs at least 50 random characters and a "
+        'place apart from them. Make one with: python -c "import secrets; print(secrets.token_urlsafe(64))"'
+    )
+# Holds backups, and beside them the list of patients' withdrawals, which must outlive the database.
+BACKUP_DIR = Path(env.text("BACKUP_DIR", str(VAR / "backups"))).resolve()
+
 LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS") or (LOCAL_HOSTS if EMBEDDED else [])
 if not ALLOWED_HOSTS:

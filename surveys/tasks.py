@@ -8,6 +8,7 @@ from surveys import jobs
 from surveys.services.assignments import therapy_sync, trait_forms_assign
 from surveys.services.imports import CHECK, STORE, UNDO, batch_check, batch_store, batch_undo
 from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message_send
+from surveys.services.withdrawal_list import withdrawals_list
 
 
 def _sync(scope: str) -> jobs.Write:
@@ -17,7 +18,14 @@ def _sync(scope: str) -> jobs.Write:
     return write
 
 
+def _list(_scope: str) -> jobs.Write:
+    withdrawals_list()
+    return lambda: None
+
+
 jobs.register("forms", _sync)
+# A folder that cannot be written to, a full disk: worth a longer wait.
+jobs.register("list_withdrawals", _list, retry_after=RETRY_AFTER)
 jobs.register(JOB, message_send, retry_after=RETRY_AFTER, give_up=message_give_up)
 jobs.register_long(CHECK, batch_check)
 jobs.register_long(STORE, batch_store)

@@ -39,6 +39,7 @@ os.environ.update(
     SECRET_KEY="a key of the tests, long enough to be accepted at the start",
     FIELD_KEY="another key of the tests, for patients' addresses, long enough",
     PSEUDONYM_KEY="a third key of the tests, for the names of people in datasets",
+    BACKUP_KEY="a fourth key of the tests, for the files of backups, long enough",
     ALLOWED_HOSTS="testserver,localhost",
     VAR=str(VAR),
     LOG_LEVEL="WARNING",

@@ -38,6 +38,7 @@ IMPORTS = {name_of(path): sorted(set(imports_of(path))) for path in FILES}
 
 # What a module (by prefix) may import of the project, and whether it may import Django.
 PURE = {
+    "alliance_site.backups.stream": (),
     "analytics.growth": ("analytics.growth",),
     "analytics.charts": ("analytics.wording", "analytics.look"),
     "analytics.look": ("analytics.wording",),

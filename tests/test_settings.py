@@ -48,6 +48,7 @@ def test_safe_settings_start() -> None:
         ({"SECRET_KEY": ""}, "SECRET_KEY (or SECRET_KEY_FILE) needs"),
         ({"FIELD_KEY": ""}, "FIELD_KEY (or FIELD_KEY_FILE)"),
         ({"PSEUDONYM_KEY": "short"}, "PSEUDONYM_KEY (or PSEUDONYM_KEY_FILE)"),
+        ({"BACKUP_KEY": "short"}, "BACKUP_KEY (or BACKUP_KEY_FILE)"),
         ({"FIELD_KEY_FALLBACKS": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "a" * 60}, "at least 50 random characters"),

@@ -14,6 +14,7 @@ from surveys.models.imports import (
 from surveys.models.instruments import OUTCOME_SCALE, Instrument, Licence, Rater
 from surveys.models.jobs import Heartbeat, Job
 from surveys.models.messages import Message
+from surveys.models.operation import BackupRun
 from surveys.models.people import Patient, Therapist, Therapy
 from surveys.models.responses import Channel, DraftAnswer, Opening, Response, Score, Sharing
 from surveys.models.schedule import (
@@ -32,6 +33,7 @@ __all__ = [
     "ApiToken",
     "Assignment",
     "AuditEvent",
+    "BackupRun",
     "Channel",
     "ClientKey",
     "Clinic",

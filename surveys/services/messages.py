@@ -133,6 +133,18 @@ def message_give_up(scope: str) -> None:
         _move(row, UNSURE, Message.Problem.LOST)
 
 
+@transaction.atomic
+def messages_doubt() -> int:
+    """After older data were restored: what they say is due may have been sent since. No patient gets a mail
+    twice because of it: it is called unsure, and a person decides. How many."""
+    rows = Message.objects.filter(state__in=[WAITING, SENDING], due_at__lte=timezone.now())
+    keys = list(rows.order_by("pk").values_list("pk", "assignment_id"))
+    for key, form_id in keys:
+        _lock(form_id)
+        _move(Message.objects.get(pk=key), UNSURE, Message.Problem.LOST)
+    return len(keys)
+
+
 @dataclass(frozen=True)
 class _Begun:
     """A message that this worker is sending, and no other one."""

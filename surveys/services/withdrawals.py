@@ -88,6 +88,7 @@ def withdrawal_enter(
     )
     if choice != Choice.STOP:
         jobs.request("refit", study.pk)
+    jobs.request("list_withdrawals", "all")
     return withdrawal
 
 
