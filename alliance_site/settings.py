@@ -84,6 +84,14 @@ if "*" in ALLOWED_HOSTS and not (DEMO and EMBEDDED):
     raise ImproperlyConfigured("ALLOWED_HOSTS may not be * outside demo mode. Name the hosts of this site.")
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS")
 
+# For programs that watch the site; without it /metrics is no page.
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured(
+        "METRICS_TOKEN (or METRICS_TOKEN_FILE) needs at least 32 random characters. Make one with: "
+        'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+    )
+
 INSTALLED_APPS = [
     "alliance_site",
     "surveys",

@@ -6,10 +6,15 @@ from django.views.i18n import set_language
 
 from alliance_site import api_tokens, views
 from alliance_site.health import health
+from alliance_site.metrics import metrics
+from alliance_site.status_page import status_page
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("health/", health, name="health"),
+    # Without a slash, as programs that watch sites ask for it.
+    path("metrics", metrics, name="metrics"),
+    path("status/", status_page, name="status"),
     path("language/", set_language, name="set-language"),
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),

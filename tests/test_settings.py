@@ -49,6 +49,7 @@ def test_safe_settings_start() -> None:
         ({"FIELD_KEY": ""}, "FIELD_KEY (or FIELD_KEY_FILE)"),
         ({"PSEUDONYM_KEY": "short"}, "PSEUDONYM_KEY (or PSEUDONYM_KEY_FILE)"),
         ({"BACKUP_KEY": "short"}, "BACKUP_KEY (or BACKUP_KEY_FILE)"),
+        ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN (or METRICS_TOKEN_FILE)"),
         ({"FIELD_KEY_FALLBACKS": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "a" * 60}, "at least 50 random characters"),

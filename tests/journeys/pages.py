@@ -219,6 +219,7 @@ PAGES = (
     View("analysis-publish", "researcher", demo_analysis("publish/")),
     View("admin-home", "clinic_admin", "/clinic/"),
     View("clinic", "clinic_admin", "/clinic/contact/"),
+    View("status", "clinic_admin", "/status/"),
     View("completion", "clinic_admin", "/clinic/completion/"),
     View("completion-all", "clinic_admin", "/clinic/completion/?period=all"),
     View("clinic-requests", "clinic_admin", "/clinic/requests/"),

@@ -1,0 +1,109 @@
+"""The state of the site in words, for operators and clinic administrators."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from alliance_site import status
+from alliance_site.status import Figures, figures
+
+
+@dataclass(frozen=True)
+class Line:
+    """One part of the site: how it is, since when, and what to do where it is not well."""
+
+    part: str
+    words: str
+    at: datetime | None = None
+    todo: str = ""
+    kinds: tuple[tuple[str, int], ...] = ()
+
+
+def status_page(request: HttpRequest) -> HttpResponse:
+    found = figures()
+    lines = [*_work(found), *_mail_and_disk(found), *_safety(found)]
+    context = {"lines": lines, "found": found, "n_todo": sum(bool(line.todo) for line in lines)}
+    return render(request, "status.html", context)
+
+
+def _work(found: Figures) -> Iterator[Line]:
+    silent = found.worker_at is None or found.is_older(found.worker_at, status.WORKER_SILENT)
+    yield Line(
+        _("Worker"),
+        _("None is at work. Answers are stored; models and mails wait.") if silent else _("It is at work."),
+        found.worker_at,
+        _("Start the worker and beat; their logs say why they stopped.") if silent else "",
+    )
+    late = found.is_older(found.due_since, status.JOB_LATE)
+    waiting = ngettext("%(n)s job is due.", "%(n)s jobs are due.", found.n_due) % {"n": found.n_due}
+    yield Line(
+        _("Due jobs"),
+        waiting if found.n_due else _("None waits."),
+        found.due_since,
+        _("More is asked for than done: look at the worker, or start another one.") if late else "",
+    )
+    n = sum(found.failed.values())
+    failures = ngettext(
+        "%(n)s failed and was not asked for again.", "%(n)s failed and were not asked for again.", n
+    ) % {"n": n}
+    yield Line(
+        _("Failed jobs"),
+        failures if n else _("None failed."),
+        found.failed_at,
+        _("The worker’s log has the reason of each.") if n else "",
+        tuple(sorted(found.failed.items())),
+    )
+    yield Line(
+        _("Models"),
+        _("The last one was fitted well.") if found.refit_at else _("None was fitted yet."),
+        found.refit_at,
+    )
+
+
+def _mail_and_disk(found: Figures) -> Iterator[Line]:
+    late, n = found.is_older(found.mail_due_since, status.MAIL_LATE), found.n_mails_due
+    due = ngettext("%(n)s is due and not sent.", "%(n)s are due and not sent.", n) % {"n": n}
+    sent = _("All that were due are dealt with; the last one was sent:")
+    yield Line(
+        _("E-mails to patients"),
+        due if n else sent if found.mail_sent_at else _("None was sent yet, and none is due."),
+        found.mail_due_since or found.mail_sent_at,
+        _("Look at the worker and at the mail server.") if late else "",
+    )
+    names = {"data": _("Disk of the data"), "backups": _("Disk of the backups")}
+    for name, free in found.disks.items():
+        low = free < status.DISK_LOW
+        yield Line(
+            names[name],
+            _("%(n)s %% free") % {"n": int(100 * free)},
+            None,
+            _("Make room before it is full: nothing can be stored then.") if low else "",
+        )
+
+
+def _safety(found: Figures) -> Iterator[Line]:
+    old = found.backup_at is None or found.is_older(found.backup_at, status.BACKUP_OLD)
+    words = _("The data in the last good one are of:") if found.backup_at else _("There is no good one yet.")
+    if found.is_backup_good is False:
+        words = _("The last one failed. %(words)s") % {"words": words}
+    yield Line(
+        _("Backup"),
+        words,
+        found.backup_at,
+        _("Make one a day: manage.py backup") if old or not found.is_backup_good else "",
+    )
+    old = found.drill_at is None or found.is_older(found.drill_at, status.DRILL_OLD)
+    words = _("A backup was last restored well:") if found.drill_at else _("None was restored to try it yet.")
+    if found.is_drill_good is False:
+        words = _("The last one failed. %(words)s") % {"words": words}
+    yield Line(
+        _("Restore drill"),
+        words,
+        found.drill_at,
+        _("Rehearse once a month: manage.py drill_restore") if old or not found.is_drill_good else "",
+    )

@@ -1,0 +1,196 @@
+"""The status page and the metrics: every figure of the machine with its age, and nothing about a person."""
+
+import re
+from collections import namedtuple
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from surveys import jobs
+from surveys.models import BackupRun, Heartbeat, Job, Message
+from surveys.services.operation import backup_record
+from surveys.services.withdrawals import withdrawal_enter
+from tests import factories
+from tests.conftest import Cast, signed_in
+
+TOKEN = "a token of at least thirty-two characters"
+NOW = timezone.now()
+Disk = namedtuple("Disk", "total used free")
+
+
+@pytest.fixture
+def asked(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Fetches the samples by name, as a program with the token does."""
+    settings.METRICS_TOKEN = TOKEN
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Disk(1000, 250, 750))
+
+    def samples() -> dict[str, float]:
+        answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        lines = [line for line in answer.content.decode().splitlines() if not line.startswith("#")]
+        return {name.removeprefix("alliance_"): float(value) for name, value in map(str.rsplit, lines)}
+
+    return samples
+
+
+@pytest.mark.parametrize("given", [{}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN[:-1]}])
+def test_without_the_token_there_is_no_such_page(asked: Any, given: dict[str, str]) -> None:
+    assert Client().get("/metrics", headers=given).status_code == 404
+
+
+def test_without_a_token_in_the_settings_nobody_gets_in(db: None, settings: Any) -> None:
+    settings.METRICS_TOKEN = ""
+    assert Client().get("/metrics", headers={"authorization": "Bearer "}).status_code == 404
+
+
+def test_what_never_happened_has_no_sample(asked: Any) -> None:
+    found = asked()
+    assert not [name for name in found if "age" in name or name.startswith(("backup", "drill", "worker"))]
+    assert (found["oldest_due_job_seconds"], found["jobs_failed"], found["responses_erased_total"]) == (
+        0,
+        0,
+        0,
+    )
+    assert found['disk_free_ratio{of="data"}'] == found['disk_free_ratio{of="backups"}'] == 0.75
+    assert found["database_bytes"] > 1e6
+
+
+def job(kind: str, scope: str, state: str, ago: timedelta) -> Job:
+    at = timezone.now() - ago
+    ended = None if state == "pending" else at
+    return Job.objects.create(
+        kind=kind, scope=scope, state=state, due_at=at, requested_at=at, finished_at=ended
+    )
+
+
+def test_every_figure_has_its_age(asked: Any, cast: Cast) -> None:
+    Job.objects.all().delete()
+    Heartbeat.objects.create(part="worker", at=timezone.now() - timedelta(seconds=50))
+    job("refit", "1", "done", timedelta(hours=2))
+    job("refit", "2", "failed", timedelta(hours=1))
+    # Asked for again since, so its failure is settled.
+    job("forms", "1", "failed", timedelta(hours=3))
+    job("forms", "1", "pending", timedelta(minutes=10))
+    job("forms", "2", "pending", -timedelta(minutes=10))
+    form = factories.form_of(factories.hold_session(cast.therapy), "patient")
+    Job.objects.filter(scope=str(cast.therapy.pk)).delete()
+    late = timezone.now() - timedelta(minutes=20)
+    Message.objects.create(assignment=form, kind="invitation", number=1, due_at=late)
+    hours = {"backup": 30, "drill": 50}
+    for kind, ago in hours.items():
+        at = timezone.now() - timedelta(hours=ago)
+        backup_record(kind=BackupRun.Kind(kind), began_at=at, taken_at=at, file="x")
+    backup_record(kind=BackupRun.Kind.BACKUP, began_at=timezone.now(), file="y", problem="The disk is full.")
+    found = asked()
+    ages = {
+        "worker_silence_seconds": 50,
+        "oldest_due_job_seconds": 600,
+        "oldest_due_mail_seconds": 1200,
+        "last_refit_age_seconds": 7200,
+        "backup_age_seconds": 30 * 3600,
+        "drill_age_seconds": 50 * 3600,
+    }
+    assert {name: found[name] for name in ages} == {
+        name: pytest.approx(s, abs=30) for name, s in ages.items()
+    }
+    counts = {
+        'jobs{state="pending"}': 2,
+        'jobs{state="failed"}': 2,
+        'jobs_failed{kind="refit"}': 1,
+        "jobs_due": 1,
+        "mails_due": 1,
+        "backup_good": 0,
+        "drill_good": 1,
+    }
+    assert {name: found[name] for name in counts} == counts
+    assert 'jobs_failed{kind="forms"}' not in found
+
+
+def test_erasures_are_counted_in_the_metrics_and_are_not_on_the_page(asked: Any, cast: Cast) -> None:
+    factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"), 5)
+    withdrawal_enter(patient=cast.therapy.patient, study=cast.study, choice="erase")
+    found = asked()
+    assert (found["responses_erased_total"], found['withdrawals_total{choice="erase"}']) == (1, 1)
+    assert "erase" not in signed_in(cast.clinic_admin).get("/status/").content.decode()
+
+
+def rows(cast: Cast) -> dict[str, list[str]]:
+    """The lines of the page by their first cell, as text."""
+    page = signed_in(cast.superuser).get("/status/").content.decode()
+    body = page[page.index("<tbody>") : page.index("</tbody>")]
+    found = {}
+    for row in body.split("</tr>")[:-1]:
+        cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        first, words, at = [re.sub(r"<[^>]+>", "\n", cell).strip("\n") for cell in cells]
+        found[first] = [*re.split(r"\n+", words), at.rpartition("\n")[2].replace("\xa0", " ")]
+    return found
+
+
+def test_a_fresh_site_says_what_is_missing_and_what_to_do(asked: Any, cast: Cast) -> None:
+    page = signed_in(cast.superuser).get("/status/").content.decode()
+    assert "3 parts need somebody." in page
+    found = rows(cast)
+    assert found["Worker"][0].startswith("None is at work.")
+    assert found["Backup"] == ["There is no good one yet.", "Make one a day: manage.py backup", ""]
+    assert found["Restore drill"][1] == "Rehearse once a month: manage.py drill_restore"
+    assert found["Disk of the data"][0] == "75 % free"
+    assert found["Models"][0] == "None was fitted yet."
+
+
+def test_a_site_that_is_well_says_so_with_the_age_of_everything(asked: Any, cast: Cast) -> None:
+    Job.objects.all().delete()
+    jobs.beat("worker")
+    job("refit", "1", "done", timedelta(hours=2))
+    for kind in ("backup", "drill"):
+        at = timezone.now() - timedelta(hours=3)
+        backup_record(kind=BackupRun.Kind(kind), began_at=at, taken_at=at, file="x")
+    page = signed_in(cast.clinic_admin).get("/status/").content.decode()
+    assert "Everything is at work." in page
+    found = rows(cast)
+    assert found["Models"] == ["The last one was fitted well.", "2 hours"]
+    assert found["Backup"] == ["The data in the last good one are of:", "3 hours"]
+    assert {len(words) for words in found.values()} == {2}
+
+
+@pytest.mark.parametrize(("kind", "part", "days"), [("backup", "Backup", 2), ("drill", "Restore drill", 36)])
+def test_an_old_or_failed_backup_or_drill_asks_for_another(
+    asked: Any, cast: Cast, kind: str, part: str, days: int
+) -> None:
+    at = timezone.now() - timedelta(days=days)
+    backup_record(kind=BackupRun.Kind(kind), began_at=at, taken_at=at, file="x")
+    assert "manage.py" in rows(cast)[part][1]
+    fresh = timezone.now()
+    backup_record(kind=BackupRun.Kind(kind), began_at=fresh, taken_at=fresh, file="x")
+    assert len(rows(cast)[part]) == 2
+    backup_record(kind=BackupRun.Kind(kind), began_at=fresh, file="x", problem="broken")
+    failed = rows(cast)[part]
+    assert failed[0].startswith("The last one failed.")
+    assert "manage.py" in failed[1]
+
+
+def test_a_disk_that_is_nearly_full_asks_for_room(
+    asked: Any, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Disk(1000, 950, 50))
+    words, todo, _ = rows(cast)["Disk of the backups"]
+    assert (words, todo[:9]) == ("5 % free", "Make room")
+
+
+@pytest.mark.parametrize("actor", ["therapist", "supervisor", "researcher", ""])
+def test_the_page_is_for_operators_and_administrators(cast: Cast, actor: str) -> None:
+    client = signed_in(getattr(cast, actor)) if actor else Client()
+    assert client.get("/status/").status_code == (403 if actor else 302)
+
+
+def test_operators_and_administrators_find_the_page(cast: Cast) -> None:
+    for user, address in ((cast.superuser, "/"), (cast.clinic_admin, "/clinic/")):
+        assert 'href="/status/"' in signed_in(user).get(address).content.decode()
+
+
+def test_all_figures_are_one_query(asked: Any, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1, connection=connection):
+        asked()
