@@ -3,7 +3,7 @@ FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
-    VAR=/app/var STATIC_ROOT=/app/static STATIC_COMPRESS=1
+    VAR=/app/var BACKUP_DIR=/backups STATIC_ROOT=/app/static STATIC_COMPRESS=1
 
 WORKDIR /app
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin alliance
@@ -21,7 +21,7 @@ RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')"
     FIELD_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
     ALLOWED_HOSTS=localhost DATABASE_URL=postgresql://build/build CELERY_BROKER_URL=redis://build \
     sh -c 'python manage.py build_vega && python manage.py collectstatic --no-input --verbosity 0' \
-    && install -d -o alliance -g alliance -m 0700 /app/var
+    && install -d -o alliance -g alliance -m 0700 /app/var /backups /scratch
 
 USER alliance
 EXPOSE 8000

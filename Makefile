@@ -12,7 +12,7 @@ PY := .venv/bin/python
 COVERAGE := validation bands agreement
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
-.PHONY: help install install-dev demo demo-reset test lint bench validation messages screenshots lock browser r
+.PHONY: help install install-dev demo demo-reset test lint bench validation messages screenshots lock browser r secrets
 
 help: ## this list
 	@echo "make TARGET, with one of:"
@@ -85,6 +85,18 @@ lint: install-dev ## style, format and types
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
 	@$(PY) -m mypy --no-error-summary
+
+# The folder is closed to other users of the machine; the files are open to the users of the containers.
+KEYS := secret_key field_key pseudonym_key backup_key metrics_token
+secrets: ## the files of secrets/ and the folder backups/ for docker-compose.yml; what is there stays
+	@install -d -m 0700 secrets backups
+	@if [ "$$(id -u)" = 0 ]; then chown 10001:10001 backups; fi
+	@umask 022; cd secrets; \
+	  for name in $(KEYS); do \
+	    [ -e $$name ] || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))' > $$name; done; \
+	  [ -e postgres_password ] || $(PYTHON) -c 'import secrets; print(secrets.token_hex(32))' > postgres_password; \
+	  for name in secret_key_fallbacks field_key_fallbacks email_password; do [ -e $$name ] || : > $$name; done
+	@echo "secrets/ has the key files. Keep a copy of them away from this machine, apart from the backups."
 
 bench: install-dev ## runs benchmarks/, one JSON object each
 	@for file in $(filter-out $(COVERAGE:%=benchmarks/%.py) benchmarks/documents.py,$(wildcard benchmarks/*.py)); do \

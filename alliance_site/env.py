@@ -1,6 +1,7 @@
 """Typed readers of environment variables; a bad value stops the start with one clear sentence."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -50,10 +51,17 @@ def address(name: str, default: str = "") -> str:
 def secret(name: str) -> str:
     """The variable itself, or the content of the file that NAME_FILE names."""
     path = text(f"{name}_FILE")
+    if path and text(name):
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Keep one; the file is safer.")
     try:
         return Path(path).read_text().strip() if path else text(name)
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror} ({path}).") from None
+
+
+def secret_list(name: str) -> list[str]:
+    """Several secrets, with commas or line breaks between them, as `secret` finds one."""
+    return re.findall(r"[^,\s]+", secret(name))
 
 
 def kept_secret(path: Path) -> str:

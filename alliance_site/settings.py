@@ -34,10 +34,15 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     }
 }
+# A password in an address is seen by whoever sees the environment; one in a file is not.
+_password = env.secret("DATABASE_PASSWORD")
+if _password and DATABASES["default"]["PASSWORD"]:
+    raise ImproperlyConfigured("DATABASE_URL and DATABASE_PASSWORD both name a password. Keep one of them.")
+DATABASES["default"]["PASSWORD"] = _password or DATABASES["default"]["PASSWORD"]
 
 # A secret that this machine made for itself is as good as one that was typed; a shipped one is not.
 SECRET_KEY = env.secret("SECRET_KEY") or (env.kept_secret(VAR / "secret_key") if EMBEDDED else "")
-SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS")
+SECRET_KEY_FALLBACKS = env.secret_list("SECRET_KEY_FALLBACKS")
 if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
     raise ImproperlyConfigured(
         "SECRET_KEY (or SECRET_KEY_FILE) needs at least 50 random characters. Make one with: "
@@ -48,7 +53,7 @@ if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
 # with the old key left behind in FIELD_KEY_FALLBACKS.
 FIELD_KEYS = [
     env.secret("FIELD_KEY") or (env.kept_secret(VAR / "field_key") if EMBEDDED else ""),
-    *env.names("FIELD_KEY_FALLBACKS"),
+    *env.secret_list("FIELD_KEY_FALLBACKS"),
 ]
 if any(len(key) < 50 or len(set(key)) < 5 for key in FIELD_KEYS):
     raise ImproperlyConfigured(

@@ -54,6 +54,8 @@ def test_safe_settings_start() -> None:
         ({"SECRET_KEY": "short"}, "at least 50 random characters"),
         ({"SECRET_KEY": "a" * 60}, "at least 50 random characters"),
         ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE cannot be read"),
+        ({"SECRET_KEY_FILE": "/run/secrets/secret_key"}, "SECRET_KEY and SECRET_KEY_FILE are both set"),
+        ({"DATABASE_PASSWORD": "other"}, "DATABASE_URL and DATABASE_PASSWORD both name a password"),
         ({"CELERY_BROKER_URL": ""}, "DATABASE_URL is set alone"),
         ({"DATABASE_URL": "postgresql://a:b@db:port/x"}, "DATABASE_URL cannot be read"),
         ({"ALLOWED_HOSTS": "*", "ALLIANCE_DEMO": "1"}, "may not be * outside demo mode"),
@@ -104,6 +106,22 @@ def test_the_address_of_the_site_is_guessed_only_where_no_mail_leaves_the_machin
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("0123456789" * 6 + "\n")
     assert start(SECRET_KEY="", SECRET_KEY_FILE=str(tmp_path / "key")).returncode == 0
+
+
+def test_former_keys_and_the_password_of_the_database_may_stand_in_files_too(tmp_path: Path) -> None:
+    (tmp_path / "former").write_text("0123456789" * 6 + "\n" + "klmnopqrst" * 6 + "\n")
+    (tmp_path / "password").write_text("hidden\n")
+    (tmp_path / "nothing").write_text("")
+    named = {
+        "DATABASE_URL": "postgresql://app@db:5432/alliance",
+        "DATABASE_PASSWORD_FILE": str(tmp_path / "password"),
+        "FIELD_KEY_FALLBACKS_FILE": str(tmp_path / "former"),
+        "SECRET_KEY_FALLBACKS_FILE": str(tmp_path / "nothing"),
+    }
+    words = "(s.DATABASES['default']['PASSWORD'], len(s.FIELD_KEYS), s.SECRET_KEY_FALLBACKS)"
+    assert shown(words, **named) == "('hidden', 3, [])"
+    # As before: in the address.
+    assert shown("s.DATABASES['default']['PASSWORD']") == "secret"
 
 
 def test_a_machine_without_settings_makes_its_own_secret_once(tmp_path: Path) -> None:

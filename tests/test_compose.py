@@ -1,0 +1,66 @@
+"""The containers of docker-compose.yml: nobody is root, nothing is writable but where it must be, and no
+secret stands in the environment."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+
+COMPOSE = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (settings.BASE_DIR / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_closed(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    is_ours = service["image"] == "alliance-tracker"
+    user = service.get("user") or (is_ours and re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE)[-1])
+    assert user in ("alliance", "postgres", "redis")
+    assert name in ("migrate", "operate") or "healthcheck" in service
+
+
+def test_every_secret_is_a_file_that_make_makes(tmp_path: Path) -> None:
+    given = [
+        (name, value)
+        for service in SERVICES.values()
+        for name, value in service.get("environment", {}).items()
+        if re.search("KEY|PASSWORD|TOKEN", name)
+    ]
+    assert given
+    assert [pair for pair in given if not re.fullmatch(r"/run/secrets/\w+", str(pair[1]))] == []
+    for service in SERVICES.values():
+        used = {
+            value.rpartition("/")[2]
+            for _, value in service.get("environment", {}).items()
+            if "/run/secrets/" in str(value)
+        }
+        assert used == set(service.get("secrets", []))
+    assert {f"./secrets/{name}" for name in COMPOSE["secrets"]} == {
+        row["file"] for row in COMPOSE["secrets"].values()
+    }
+    make = ["make", "-s", "-C", str(tmp_path), "-f", str(settings.BASE_DIR / "Makefile"), "secrets"]
+    subprocess.run(make, check=True, capture_output=True)
+    folder = tmp_path / "secrets"
+    made = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(made) == set(COMPOSE["secrets"])
+    assert folder.stat().st_mode & 0o777 == (tmp_path / "backups").stat().st_mode & 0o777 == 0o700
+    filled = [text for text in made.values() if text]
+    assert len(filled) == len(set(filled)) == 6
+    # A second call changes nothing.
+    subprocess.run(make, check=True, capture_output=True)
+    assert made == {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_only_who_makes_backups_has_their_key() -> None:
+    assert [name for name, service in SERVICES.items() if "backup_key" in service.get("secrets", [])] == [
+        "operate"
+    ]
+    assert next(mount for mount in SERVICES["web"]["volumes"] if "/backups" in mount).endswith(":/backups:ro")
