@@ -1,25 +1,32 @@
 """What every request must satisfy and every response carries."""
 
 import logging
+import secrets
+import time
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.shortcuts import redirect, render
 from django.utils import translation
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONGEST_LIST
 
+from alliance_site.logs import request_id
 from surveys.access import this_tablet
 from surveys.api.refusals import AWAY, api_refusal
 from surveys.browsers import browser_secret, tablet_secret
+from surveys.models import User
 from surveys.uploads import MAX_UPLOAD, is_upload_leave
 from surveys.uploads import NAME as LEAVE
 
 log = logging.getLogger(__name__)
+requests = logging.getLogger("alliance.request")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -56,6 +63,45 @@ class SecurityHeaders:
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Robots-Tag"] = "noindex, nofollow"
         return response
+
+
+class RequestLog:
+    """A number for each request, which its answer and every line of the log about it carry, and one line
+    about its end where the log is JSON. The line names the route, not the address, and no person."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        number = secrets.token_hex(8)
+        mark, began = request_id.set(number), time.perf_counter()
+        try:
+            response = self.get_response(request)
+            response.headers["X-Request-ID"] = number
+            route = request.resolver_match.view_name if request.resolver_match else ""
+            if route != "health" and requests.isEnabledFor(logging.INFO):
+                found = {
+                    "method": request.method,
+                    "route": route,
+                    "status": response.status_code,
+                    "ms": round(1000 * (time.perf_counter() - began), 1),
+                    "user": _mark_of(request),
+                }
+                requests.info("%s %s", request.method, response.status_code, extra=found)
+            return response
+        finally:
+            request_id.reset(mark)
+
+
+def _mark_of(request: HttpRequest) -> str:
+    """The same twelve characters for the same person, from which nobody finds out who; empty where nobody was
+    looked up. Looking now would ask the database, which may be away."""
+    user = request.__dict__.get("_cached_user")
+    if user is None and type(request.__dict__.get("user")) is User:
+        user = request.user
+    if user is None or isinstance(user, AnonymousUser):
+        return ""
+    return salted_hmac("alliance.logs", str(user.pk)).hexdigest()[:12]
 
 
 class Language:

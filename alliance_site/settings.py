@@ -115,6 +115,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
 ]
 MIDDLEWARE = [
+    "alliance_site.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "alliance_site.middleware.SecurityHeaders",
@@ -297,6 +298,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["alliance_site.policy.PolicyPermission"],
 }
 
+LOG_FORMAT = env.text("LOG_FORMAT", "line")
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT must be line or json; it is {LOG_FORMAT!r}.")
+_json = LOG_FORMAT == "json"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -304,15 +309,22 @@ LOGGING = {
         "no_tokens": {"()": "alliance_site.logs.HideTokens"},
         "no_health": {"()": "alliance_site.logs.NoHealth"},
         "short_refusals": {"()": "alliance_site.logs.ShortRefusals"},
+        "no_refusals": {"()": "alliance_site.logs.NoRefusals"},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "alliance_site.logs.JsonLines"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["no_health", "short_refusals", "no_tokens"],
+            "formatter": LOG_FORMAT,
+            "filters": ["no_health", *(["no_refusals"] if _json else []), "short_refusals", "no_tokens"],
         }
     },
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "alliance.request": {"level": "INFO" if _json else "WARNING"},
+    },
 }

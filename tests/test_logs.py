@@ -1,13 +1,16 @@
-"""No token of a link reaches a log, and a refused page is one line of it."""
+"""No token of a link reaches a log, and a refused page is one line of it. As JSON it names no person."""
 
 import io
+import json
 import logging
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
 from django.test import Client
 
-from alliance_site.logs import HideTokens
+from alliance_site.logs import HideTokens, JsonLines, NoRefusals, request_id
 from tests.conftest import Cast, signed_in
 
 TOKEN = "q" * 43
@@ -66,3 +69,62 @@ def test_an_error_of_our_own_keeps_its_traceback(cast: Cast, log: io.StringIO) -
         assert client.get("/caseload/").status_code == 500
     assert "Traceback" in log.getvalue()
     assert "RuntimeError: broken" in log.getvalue()
+
+
+@pytest.fixture
+def lines(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What the handler writes with LOG_FORMAT=json."""
+    (console,) = (h for h in logging.getLogger().handlers if type(h) is logging.StreamHandler)
+    monkeypatch.setattr(console, "formatter", JsonLines())
+    monkeypatch.setattr(console, "filters", [NoRefusals(), *console.filters])
+    requests = logging.getLogger("alliance.request")
+    before = requests.level
+    requests.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in log.getvalue().splitlines()]
+    requests.setLevel(before)
+
+
+def test_a_request_is_one_line_with_its_route_and_no_person(cast: Cast, lines: Any) -> None:
+    address = f"/therapies/{cast.therapy.pk}/?perspective=therapist"
+    answer = signed_in(cast.therapist).get(address)
+    signed_in(cast.therapist).get("/caseload/")
+    signed_in(cast.supervisor).get("/caseload/")
+    Client().get(f"/r/{TOKEN}/")
+    Client().get("/health/")
+    own, again, refused, link = lines()
+    assert (own["route"], own["status"], own["method"]) == ("therapy", 200, "GET")
+    assert own["request"] == answer.headers["X-Request-ID"]
+    assert own["ms"] > 0
+    assert own["user"] == again["user"] != refused["user"]
+    assert len(own["user"]) == 12
+    assert (refused["route"], refused["status"]) == ("therapist-home", 403)
+    assert (link["route"], link["user"]) == ("link", "")
+    text = json.dumps(lines())
+    people = (str(cast.therapist.pk), cast.therapist.email, str(cast.therapy.pk), TOKEN, "perspective")
+    assert not [word for word in people if word in text]
+
+
+def test_an_error_says_what_and_where_and_not_its_words(cast: Cast, lines: Any) -> None:
+    client = signed_in(cast.therapist, raise_request_exception=False)
+    words = RuntimeError("Key (email)=(patient@example.org) already exists.")
+    with mock.patch("analytics.views.board.caseload_board", side_effect=words):
+        answer = client.get("/caseload/?code=ABC")
+    error, request = lines()
+    assert error["error"] == ["RuntimeError"]
+    assert any("therapist-home" in at or "board" in at for at in error["at"])
+    assert (error["message"], error["request"]) == ("Internal Server Error: /…", request["request"])
+    assert request["status"] == answer.status_code == 500
+    assert not [word for word in ("patient@example.org", "already", "ABC") if word in json.dumps(lines())]
+
+
+def test_addresses_of_pages_and_people_are_taken_out_of_any_message() -> None:
+    text = f"GET /r/{TOKEN}/?next=/x for reception@example.org failed; 3/4 done"
+    record = logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None)
+    assert json.loads(JsonLines().format(record))["message"] == "GET /… for … failed; 3/4 done"
+
+
+def test_an_answer_has_its_number_while_the_log_is_plain(db: None, log: io.StringIO) -> None:
+    first, second = (Client().get("/accounts/login/").headers["X-Request-ID"] for _ in range(2))
+    assert first != second
+    assert log.getvalue() == ""
+    assert request_id.get() == ""

@@ -63,6 +63,7 @@ def test_safe_settings_start() -> None:
         ({"ALLOWED_HOSTS": "*"}, "may not be * outside demo mode"),
         ({"DATABASE_URL": "mysql://x/y"}, "PostgreSQL only"),
         ({"HTTPS": "perhaps"}, "HTTPS must be 1 or 0"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be line or json"),
         ({"SITE_URL": "alliance.example.org"}, "SITE_URL must be the address of the site alone"),
         ({"SITE_URL": "https://example.org/alliance"}, "SITE_URL must be the address of the site alone"),
     ],
