@@ -184,11 +184,11 @@ def test_a_withdrawal_is_on_the_list_once_and_without_a_name(rated: Therapy) -> 
 
 
 def test_a_line_that_a_power_cut_left_unfinished_is_counted_and_harms_no_other(rated: Therapy) -> None:
-    list_path().write_text('{"patient": "0190')
+    list_path().write_text('{}\n[1]\n{"patient": "0190')
     entered(rated)
     assert withdrawals_list() == 1
     replay = withdrawals_replay()
-    assert (replay.n_there, replay.n_unreadable) == (1, 1)
+    assert (replay.n_there, replay.n_unreadable) == (1, 3)
 
 
 def test_a_replay_erases_again_who_withdrew_after_the_backup(cast: Cast, rated: Therapy) -> None:

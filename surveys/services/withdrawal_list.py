@@ -109,13 +109,18 @@ def _key(line: dict[str, Any]) -> tuple[str, str, str]:
 
 def _lines(text: bytes) -> tuple[list[dict[str, Any]], int]:
     """The lines, and how many cannot be read: a power cut may leave the beginning of one."""
-    found, n_unreadable = [], 0
-    for line in text.splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            n_unreadable += bool(line.strip())
-    return found, n_unreadable
+    found = [_parsed(line) for line in text.splitlines() if line.strip()]
+    return [line for line in found if line is not None], found.count(None)
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    """A line of the list; None where it is none."""
+    try:
+        line = json.loads(text)
+        UUID(line["patient"]), UUID(line["study"]), datetime.fromisoformat(line["at"])
+        return line | {"choice": Withdrawal.Choice(line["choice"]).value, "recorded_by": line["recorded_by"]}
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @contextmanager
