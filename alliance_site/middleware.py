@@ -126,6 +126,17 @@ class Language:
         return translation.get_language_from_request(request)
 
 
+def away(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.error("The database is away.", exc_info=error)
+    response = (
+        api_refusal(request, 503, AWAY)
+        if request.path.startswith(API)
+        else render(request, "away.html", {"is_patient_page": True}, status=503)
+    )
+    response.headers["Retry-After"] = "10"
+    return response
+
+
 class DatabaseAway:
     """A page that needs the database while it is away says so and when to come back, instead of an error."""
 
@@ -138,14 +149,7 @@ class DatabaseAway:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, OperationalError | InterfaceError):
             return None
-        log.error("The database is away.", exc_info=exception)
-        response = (
-            api_refusal(request, 503, AWAY)
-            if request.path.startswith(API)
-            else render(request, "away.html", {"is_patient_page": True}, status=503)
-        )
-        response.headers["Retry-After"] = "10"
-        return response
+        return away(request, exception)
 
 
 class TabletMode:

@@ -128,6 +128,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "alliance_site.traces.TraceMiddleware",
     "alliance_site.middleware.TabletMode",
     "alliance_site.policy.PolicyMiddleware",
     "alliance_site.middleware.DatabaseAway",

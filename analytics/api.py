@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.db import transaction
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,7 +9,6 @@ from rest_framework.response import Response
 from analytics.dataset import CODINGS, LINEAR
 from analytics.selectors import therapy_trend
 from analytics.views.trend import PERSPECTIVES
-from surveys import audit
 from surveys.access import get_therapy_or_404, visible_studies
 from surveys.api.base import ApiView, listed
 from surveys.api.schema import LINK, TOTAL, described
@@ -110,11 +108,9 @@ class TherapyTrend(ApiView):
         errors=[404],
         description="The ratings that you may see, and what the last good model expects of each next one.",
     )
-    @transaction.atomic
     def get(self, request: Request, therapy_id: UUID) -> Response:
         asked = parameters(request, TrendQuery)
         therapy = get_therapy_or_404(request.user, therapy_id)
-        audit.record("therapy.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
         coding = CODINGS[asked["time"]]
         trend = therapy_trend(request.user, therapy, asked["perspective"], asked["scale"], coding)
         if trend.form is not None and asked["scale"] not in trend.form.scales:

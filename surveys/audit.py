@@ -1,11 +1,36 @@
 """Writing the trace: in the same transaction as the act, so that no act is without one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import UUID
 
 from django.db.models import Model
 
 from surveys.access import Actor
-from surveys.models import AuditEvent, Clinic, User
+from surveys.models import AuditEvent, Clinic, Fields, Patient, Therapy, User
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What the rows of one request have in common. `role` says in which role a person acts in it."""
+
+    request: UUID
+    role: Callable[[User], str]
+
+
+_trail: ContextVar[Trail | None] = ContextVar("trail", default=None)
+
+
+@contextmanager
+def trail(of: Trail) -> Iterator[None]:
+    """Within it, what is recorded belongs to this request."""
+    token = _trail.set(of)
+    try:
+        yield
+    finally:
+        _trail.reset(token)
 
 
 def record(
@@ -24,11 +49,61 @@ def record_each(
 ) -> list[AuditEvent]:
     """One event for every (subject, detail), as `record` writes it."""
     person = actor if isinstance(actor, User) else None
+    now = _trail.get()
+    role = now.role(person) if now and person else ""
     return AuditEvent.objects.bulk_create(
-        AuditEvent(act=act, actor=person, clinic=clinic, subject=_name(subject), detail=dict(detail))
+        AuditEvent(
+            act=act,
+            actor=person,
+            role=role,
+            clinic=clinic,
+            subject=_name(subject),
+            patient=_patient(subject),
+            request=now.request if now else None,
+            detail=dict(detail),
+        )
         for subject, detail in subjects
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """That a person read something, or was refused it (`status`: 403 or 404)."""
+
+    act: str
+    fields: Fields | str
+    actor: User
+    role: str
+    clinic: UUID | None
+    subject: str
+    """Kind and id of the row; of a list, the reader's own."""
+    patient: UUID | None
+    status: int | None
+    detail: Mapping[str, object]
+
+
+def record_reading(read: Reading) -> AuditEvent:
+    now = _trail.get()
+    return AuditEvent.objects.create(
+        act=read.act,
+        fields=read.fields,
+        actor_id=read.actor.pk,
+        role=read.role,
+        clinic_id=read.clinic,
+        subject=read.subject,
+        patient=read.patient,
+        status=read.status,
+        request=now.request if now else None,
+        detail=dict(read.detail),
     )
 
 
 def _name(subject: Model) -> str:
     return f"{subject._meta.model_name}:{subject.pk}"
+
+
+def _patient(subject: Model) -> UUID | None:
+    """Of what names its patient itself; `surveys.trace_access` finds the others by the subject."""
+    if isinstance(subject, Therapy):
+        return subject.patient_id
+    return subject.pk if isinstance(subject, Patient) else None

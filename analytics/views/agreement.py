@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from analytics.agreement_chart import agreement_spec
 from analytics.agreement_words import difference_sentence, tracking_sentence
-from analytics.caseload import CaseloadAgreement, FormAgreement, caseload_agreement
+from analytics.caseload import FormAgreement, caseload_agreement
 from analytics.views.writing import writing_of_the_page
-from surveys import audit
-from surveys.access import first_clinic, own_practices
+from surveys.access import first_clinic
 from surveys.models import Role
 
 
@@ -27,15 +25,8 @@ class Block:
     spec_id: str
 
 
-@transaction.atomic
-def _agreement(request: HttpRequest) -> CaseloadAgreement:
-    for practice in own_practices(request.user).select_related("clinic"):
-        audit.record("agreement.view", subject=practice, actor=request.user, clinic=practice.clinic)
-    return caseload_agreement(request.user)
-
-
 def agreement(request: HttpRequest) -> HttpResponse:
-    found = _agreement(request)
+    found = caseload_agreement(request.user)
     writing = writing_of_the_page()
     context = {
         "clinic": first_clinic(request.user, Role.THERAPIST),

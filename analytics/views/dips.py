@@ -26,7 +26,6 @@ from analytics.dips import RULES, Rule
 from analytics.models import DipReview, DipTally
 from analytics.services.dip_tally import BATCH
 from analytics.services.dips import DipGone, dip_review, dip_rules_choose
-from surveys import audit
 from surveys.access import get_therapy_or_404, person
 from surveys.clinic_access import get_administered_study_or_404
 
@@ -95,7 +94,6 @@ def dip(request: HttpRequest, therapy_id: UUID, response_id: UUID) -> HttpRespon
     found, row = _dip_or_404(request, therapy_id, response_id)
     if request.method == "POST":
         return _review(request, found, row)
-    audit.record("therapy.view", subject=found.therapy, actor=request.user, clinic=found.therapy.study.clinic)
     return _dip_page(request, found, _card(row))
 
 

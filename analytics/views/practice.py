@@ -4,7 +4,6 @@ see."""
 from uuid import UUID
 
 import vl_convert
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -12,8 +11,7 @@ from analytics.look import PICTURE
 from analytics.practice import Practice, practice
 from analytics.practice_page import PLANE, mirror
 from analytics.views.writing import writing_of_the_page
-from surveys import audit
-from surveys.access import own_practices, person
+from surveys.access import own_practices
 from surveys.models import Therapist
 from surveys.practice_access import (
     get_readable_practice_or_404,
@@ -47,26 +45,20 @@ def shared(request: HttpRequest) -> HttpResponse:
 
 def supervisee(request: HttpRequest, therapist_id: UUID) -> HttpResponse:
     therapist = get_shared_practice_or_404(request.user, therapist_id)
-    return render(request, "analytics/practice.html", _context(request, therapist, _read(request, therapist)))
+    return render(
+        request, "analytics/practice.html", _context(request, therapist, practice(request.user, therapist))
+    )
 
 
 def chart(request: HttpRequest, therapist_id: UUID) -> HttpResponse:
     """One of the pictures, for a browser without script."""
     therapist = get_readable_practice_or_404(request.user, therapist_id)
-    charts = mirror(_read(request, therapist), writing_of_the_page(), PICTURE).charts
+    charts = mirror(practice(request.user, therapist), writing_of_the_page(), PICTURE).charts
     spec = charts.get(request.GET.get("of", ""))
     if spec is None:
         raise Http404("There is no such picture.")
     width = 420 if request.GET["of"] == PLANE else 360
     return HttpResponse(vl_convert.vegalite_to_svg({**spec, "width": width}), content_type="image/svg+xml")
-
-
-@transaction.atomic
-def _read(request: HttpRequest, therapist: Therapist) -> Practice:
-    """What somebody else reads leaves its trace."""
-    if therapist.user_id != person(request.user).pk:
-        audit.record("practice.view", subject=therapist, actor=request.user, clinic=therapist.clinic)
-    return practice(request.user, therapist)
 
 
 def _context(request: HttpRequest, therapist: Therapist, found: Practice) -> dict[str, object]:

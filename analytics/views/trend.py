@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import vl_convert
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -25,7 +24,6 @@ from analytics.selectors import AllianceForm, Outlook, Trend, therapy_trend
 from analytics.sheets import Sheet, pdf
 from analytics.views.dips import dips_context
 from analytics.views.writing import writing_of_the_page
-from surveys import audit
 from surveys.access import Actor, get_therapy_or_404, is_own
 from surveys.selectors import OUTCOME_SCALE
 
@@ -59,11 +57,9 @@ class Choice:
         return CODINGS[self.time]
 
 
-@transaction.atomic
-def _trend(request: HttpRequest, therapy_id: UUID, act: str = "therapy.view") -> Trend:
+def _trend(request: HttpRequest, therapy_id: UUID) -> Trend:
     choice = Choice.of(request.GET)
     therapy = get_therapy_or_404(request.user, therapy_id)
-    audit.record(act, subject=therapy, actor=request.user, clinic=therapy.study.clinic)
     return therapy_trend(request.user, therapy, choice.perspective, choice.scale, choice.coding)
 
 
@@ -196,7 +192,7 @@ def chart(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
 
 def sheet(request: HttpRequest, therapy_id: UUID) -> HttpResponse:
     """The page as a PDF file, for a record or for supervision."""
-    trend = _trend(request, therapy_id, act="therapy.pdf")
+    trend = _trend(request, therapy_id)
     found = _dips(request.user, trend)
     # A file has nothing to click on.
     context = _page(request.user, trend, replace(found, may_review=False) if found else None)

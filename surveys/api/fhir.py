@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
@@ -12,7 +11,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from surveys import audit, fhir
+from surveys import fhir
 from surveys.api.base import ApiView, part_links, part_of
 from surveys.api.refusals import MEDIA
 from surveys.api.schema import described
@@ -168,11 +167,9 @@ class Answers(FhirView):
         "and your own rating let you see: each answer only where the patient shares answers, else the "
         "scores, and each item with the data-absent-reason `masked`.",
     )
-    @transaction.atomic
     def get(self, request: Request) -> Response:
         asked = parameters(request, AnswersQuery)
         therapy = get_treated_therapy_or_404(request.user, asked["therapy"])
-        audit.record("answers.view", subject=therapy, actor=request.user, clinic=therapy.study.clinic)
         rows = readable_responses(request.user).filter(assignment__session__therapy=therapy)
         rows = rows.prefetch_related("scores").order_by("-submitted_at", "pk")
         part, total = part_of(rows, *(asked[name] for name in PART))
@@ -181,13 +178,9 @@ class Answers(FhirView):
 
 class AnswersView(FhirView):
     @fhir_described("readQuestionnaireResponse", "One received form that you may read", ANSWERS, errors=[404])
-    @transaction.atomic
     def get(self, request: Request, response_id: UUID) -> Response:
         parameters(request, NoParameters)
         row = get_readable_response_or_404(request.user, response_id)
-        therapy = row.assignment.session.therapy  # type: ignore[union-attr]
-        clinic = row.assignment.study.clinic
-        audit.record("answers.view", subject=therapy, actor=request.user, clinic=clinic)
         return Response(answers_of(request, [row])[0])
 
 

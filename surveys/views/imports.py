@@ -172,7 +172,6 @@ def store(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 
 def rejected_file(request: HttpRequest, batch_id: UUID) -> StreamingHttpResponse:
     batch = get_import_or_404(request.user, batch_id)
-    audit.record("import.rejected", subject=batch, actor=request.user, clinic=batch.clinic)
     return StreamingHttpResponse(
         _lines(rejected_cells(batch)),
         content_type="text/csv; charset=utf-8",

@@ -194,8 +194,8 @@ def test_two_forms_are_two_blocks(cast: Cast) -> None:
 def test_the_view_leaves_a_trace_without_a_number(cast: Cast) -> None:
     page_of(cast.therapist)
     event = AuditEvent.objects.get(act="agreement.view")
-    assert (event.actor, event.clinic, event.detail) == (cast.therapist, cast.clinic, {})
-    assert event.subject == f"therapist:{cast.therapy.therapist_id}"
+    assert (event.actor, event.clinic, event.detail) == (cast.therapist, cast.clinic, {"route": "agreement"})
+    assert event.subject == f"user:{cast.therapist.pk}"
 
 
 def test_the_caseload_leads_to_it(cast: Cast) -> None:

@@ -88,8 +88,9 @@ def test_the_table_is_a_page_and_three_files_and_each_file_is_written_down() -> 
         response = client.get(reverse(f"desk-analysis-table-{ending}", args=[analysis.pk]))
         assert sign in response.content.decode()
         assert response["Content-Disposition"] == f'attachment; filename="S1-analysis-1.{ending}"'
-    written = AuditEvent.objects.filter(act="analysis.table").values_list("detail__ending", flat=True)
-    assert sorted(written) == ["csv", "html", "tex"]
+    written = AuditEvent.objects.filter(act="analysis.table").values_list("detail__route", flat=True)
+    page = "desk-analysis-table"
+    assert sorted(written) == [page, f"{page}-csv", f"{page}-html", f"{page}-tex"]
 
 
 def test_what_was_typed_stays_where_a_question_is_not_understood() -> None:

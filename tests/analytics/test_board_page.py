@@ -165,7 +165,7 @@ def test_the_file_holds_the_rows_of_the_board_and_is_audited(cast: Cast, study: 
     assert (event.actor, event.clinic, event.detail) == (
         cast.supervisor,
         cast.clinic,
-        {"n": 1, "query": "show=dip"},
+        {"route": "supervision-file", "query": {"show": "dip"}},
     )
     page_of(cast.supervisor, BOARD)
     assert AuditEvent.objects.filter(act="board.view", actor=cast.supervisor).count() == 1

@@ -59,7 +59,7 @@ def test_from_the_file_to_what_is_stored_by_pages_alone(admin: Client, cast: Cas
     jobs.run_due(is_long=True)
     batch.refresh_from_db()
     assert (batch.state, batch.stored_by, batch.consent) == ("stored", cast.clinic_admin, "Signed in 2015.")
-    acts = AuditEvent.objects.filter(subject=f"importbatch:{batch.pk}").order_by("id")
+    acts = AuditEvent.objects.filter(subject=f"importbatch:{batch.pk}", fields="").order_by("id")
     expected = ["import.upload", "import.map", "import.check", "import.ask", "import.store"]
     assert list(acts.values_list("act", flat=True)) == expected
     assert "aunt" not in str([event.detail for event in acts])
