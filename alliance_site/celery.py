@@ -38,6 +38,9 @@ app.conf.update(
         },
         # What has expired cannot be fetched; its bytes need not lie about.
         "expired-files": {"task": "analytics.tasks.drop_expired_files", "schedule": crontab(minute=37)},
+        # Of a ring that was missed the next one makes up; the head leaves the machine once a day.
+        "seals": {"task": "surveys.tasks.seal_trace", "schedule": crontab(minute="*/10")},
+        "head": {"task": "surveys.tasks.tell_head", "schedule": crontab(hour=5, minute=23)},
         # Once a day, and again at noon in case nobody was there at night; what is there is not asked twice.
         "trait-forms": {
             "task": "surveys.tasks.assign_trait_forms",

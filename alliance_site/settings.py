@@ -257,6 +257,8 @@ _outbox = "alliance_site.outbox.Outbox"
 _backend = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else _outbox
 EMAIL_BACKEND = env.text("EMAIL_BACKEND") or _backend
 MAIL_STAYS_HERE = _outbox == EMAIL_BACKEND
+# Who gets the head of the trace once a day, to keep it apart from this machine.
+AUDIT_HEAD_TO = env.names("AUDIT_HEAD_TO")
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "alliance@localhost")
 
 # What stands before the links in mails and on slips. A guess would send patients to nowhere, so there is

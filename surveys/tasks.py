@@ -8,6 +8,7 @@ from surveys import jobs
 from surveys.services.assignments import therapy_sync, trait_forms_assign
 from surveys.services.imports import CHECK, STORE, UNDO, batch_check, batch_store, batch_undo
 from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message_send
+from surveys.services.seals import head_tell, seals_add
 from surveys.services.withdrawal_list import withdrawals_list
 
 
@@ -48,3 +49,13 @@ def run_long_jobs() -> None:
 @shared_task(name="surveys.tasks.assign_trait_forms", soft_time_limit=50, time_limit=55)
 def assign_trait_forms() -> None:
     trait_forms_assign()
+
+
+@shared_task(name="surveys.tasks.seal_trace", soft_time_limit=50, time_limit=55)
+def seal_trace() -> None:
+    seals_add()
+
+
+@shared_task(name="surveys.tasks.tell_head", soft_time_limit=50, time_limit=55)
+def tell_head() -> None:
+    head_tell()

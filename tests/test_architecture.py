@@ -88,6 +88,7 @@ PURE = {
     "analytics.practice_bands": (),
     "analytics.practice_words": ("analytics.practice_bands", "analytics.wording"),
     "analytics.practice_chart": ("analytics.practice_bands", "analytics.look", "analytics.wording"),
+    "surveys.sealing": (),
     "surveys.sentences": (),
     "surveys.tables": ("surveys.sentences",),
     "surveys.packs": ("surveys.tables", "surveys.sentences"),

@@ -1,7 +1,7 @@
 """The domain. One file per topic; import the models from here."""
 
 from surveys.models.api import ApiToken, ClientKey, Scope
-from surveys.models.audit import AuditEvent, Fields
+from surveys.models.audit import AuditEvent, AuditSeal, Fields
 from surveys.models.clinic import Clinic, Membership, Role, User
 from surveys.models.consent import Consent, Withdrawal
 from surveys.models.imports import (
@@ -33,6 +33,7 @@ __all__ = [
     "ApiToken",
     "Assignment",
     "AuditEvent",
+    "AuditSeal",
     "BackupRun",
     "Channel",
     "ClientKey",

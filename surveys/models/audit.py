@@ -55,3 +55,17 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at} {self.act} {self.subject}"
+
+
+class AuditSeal(models.Model):
+    """A batch of rows of the trace under one hash that holds all before it (`surveys.sealing`)."""
+
+    number = models.PositiveIntegerField(primary_key=True)
+    made_at = models.DateTimeField()
+    rows = models.JSONField(help_text="Ids as ranges: [[first, last], ...], rising")
+    digests = models.BinaryField(help_text="16 bytes for each row, in the order of the ids")
+    last_id = models.BigIntegerField(help_text="The highest id under this seal and all before it")
+    sha256 = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.sha256}"

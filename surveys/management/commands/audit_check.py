@@ -1,0 +1,27 @@
+"""Whether the trace is as it was sealed, by the operator of the server."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand, CommandError
+
+from surveys.services.seals import trace_check
+
+
+class Command(BaseCommand):
+    help = "Compute all seals of the trace anew and name the first row that was altered, taken away or added."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--head", default="", help="number:hash from the log or a mail of an earlier day")
+
+    def handle(self, *_args: object, head: str, **_options: object) -> None:
+        found = trace_check(head)
+        if found.fault:
+            raise CommandError(f"{found.fault} {found.n_rows} rows before it are as they were sealed.")
+        waiting = f"{found.n_waiting} rows wait for their seal"
+        if found.waiting_since:
+            waiting += f", the first since {found.waiting_since:%Y-%m-%d %H:%M} UTC"
+        self.stdout.write(
+            f"{found.n_rows} rows under {found.n_seals} seals are as they were sealed; {waiting}."
+        )
+        if found.head:
+            self.stdout.write(f"Head: {found.head}")
