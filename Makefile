@@ -94,7 +94,8 @@ secrets: ## the files of secrets/ and the folder backups/ for docker-compose.yml
 	@umask 022; cd secrets; \
 	  for name in $(KEYS); do \
 	    [ -e $$name ] || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))' > $$name; done; \
-	  [ -e postgres_password ] || $(PYTHON) -c 'import secrets; print(secrets.token_hex(32))' > postgres_password; \
+	  for name in postgres_password app_database_password; do \
+	    [ -e $$name ] || $(PYTHON) -c 'import secrets; print(secrets.token_hex(32))' > $$name; done; \
 	  for name in secret_key_fallbacks field_key_fallbacks email_password; do [ -e $$name ] || : > $$name; done
 	@echo "secrets/ has the key files. Keep a copy of them away from this machine, apart from the backups."
 

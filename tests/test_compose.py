@@ -53,7 +53,7 @@ def test_every_secret_is_a_file_that_make_makes(tmp_path: Path) -> None:
     assert set(made) == set(COMPOSE["secrets"])
     assert folder.stat().st_mode & 0o777 == (tmp_path / "backups").stat().st_mode & 0o777 == 0o700
     filled = [text for text in made.values() if text]
-    assert len(filled) == len(set(filled)) == 6
+    assert len(filled) == len(set(filled)) == 7
     # A second call changes nothing.
     subprocess.run(make, check=True, capture_output=True)
     assert made == {path.name: path.read_text() for path in folder.iterdir()}
