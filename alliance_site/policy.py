@@ -101,7 +101,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     ),
     **_lines(SUPERVISOR, "supervisor-home", "supervision-file"),
     **_lines(SUPERVISOR, "shared-practices", "supervisee-practice"),
-    **_lines(CLINIC_ADMIN, "admin-home", "clinic-messages"),
+    **_lines(CLINIC_ADMIN, "admin-home", "clinic-messages", "clinic-trace"),
     **_lines(CLINIC_ADMIN, "people-staff", "people-patients", "people-therapy"),
     **_lines(
         CLINIC_ADMIN,
@@ -167,6 +167,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(RESEARCHER, "desk-analysis-ask-table", "desk-analysis-cancel", methods=("POST",)),
     **_lines(CLINIC_ADMIN, "instrument-list", "instrument", "instrument-file"),
     **_lines(CLINIC_ADMIN, "instrument-upload", "licences", methods=("GET", "POST")),
+    **_lines(STAFF, "own-trace"),
     **_lines(STAFF, "api-tokens", methods=("GET", "POST")),
     **_lines(STAFF, "api-token-revoke", methods=("POST",)),
     **_lines(CLINIC_ADMIN, "api-patients", methods=("GET", "POST")),

@@ -46,6 +46,7 @@ def _each(trace: Trace, *routes: str) -> dict[str, Trace]:
 
 _SEARCH = ("code", "all")
 _BOARD = ("show", "therapist", "sort")
+_TRACE = ("person", "kind", "code", "since", "until", "before")
 _API = ("study", "patient", "therapist", "status", "code")
 
 TRACED: dict[str, Trace] = {
@@ -91,6 +92,7 @@ TRACED: dict[str, Trace] = {
     **_each(Trace("import.rejected", Fields.IDENTITY), "import-rejected"),
     # What a therapist says of their practice, to somebody else
     **_each(Trace("practice.view", Fields.PRACTICE), "supervisee-practice", "practice-chart"),
+    **_each(Trace("trace.view", Fields.TRACE, _TRACE), "clinic-trace"),
     # The research desk
     **_each(Trace("analysis.view", Fields.RESULTS), "desk-analysis", "desk-analysis-trace", "desk-publish"),
     **_each(Trace("analysis.table", Fields.RESULTS), "desk-analysis-table", "desk-analysis-table-tex"),
@@ -112,6 +114,7 @@ PLAIN = frozenset(
         "account_change_password",
         "account_reauthenticate",
         "api-tokens",
+        "own-trace",
         "practice",
         "shared-practices",
         "admin-home",

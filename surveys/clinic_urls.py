@@ -12,6 +12,7 @@ from surveys.views import (
     setup,
     staff,
     testruns,
+    trace,
     withdrawals,
 )
 
@@ -20,6 +21,7 @@ _import = "imports/<uuid:batch_id>"
 
 urlpatterns = [
     path("", staff.home, name="admin-home"),
+    path("trace/", trace.clinic, name="clinic-trace"),
     path("messages/", messages.clinic_log, name="clinic-messages"),
     path("contact/", clinics.describe, name="clinic-describe"),
     path("choose/", clinics.choose, name="clinic-choose"),

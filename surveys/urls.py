@@ -11,6 +11,7 @@ from surveys.views import (
     sharing,
     tablet,
     therapist,
+    trace,
     your_data,
 )
 
@@ -52,6 +53,7 @@ urlpatterns = [
     path("therapies/<uuid:therapy_id>/sessions/today/", session_log.today, name="session-today"),
     path("sessions/<uuid:session_id>/", session_log.correct, name="session-correct"),
     path("sessions/<uuid:session_id>/no-rating/", session_log.no_rating, name="no-rating"),
+    path("accounts/trace/", trace.own, name="own-trace"),
     path("instruments/", instruments.instrument_list, name="instrument-list"),
     path("instruments/upload/", instruments.upload, name="instrument-upload"),
     path("instruments/<uuid:instrument_id>/", instruments.instrument, name="instrument"),

@@ -66,7 +66,15 @@ class Migration(migrations.Migration):
             model_name="auditevent",
             name="role",
             field=models.CharField(
-                blank=True, help_text="In which the person acted; empty outside of a page", max_length=20
+                blank=True,
+                choices=[
+                    ("therapist", "Therapist"),
+                    ("supervisor", "Supervisor"),
+                    ("clinic_admin", "Clinic administrator"),
+                    ("researcher", "Researcher"),
+                ],
+                help_text="In which the person acted; empty outside of a page",
+                max_length=20,
             ),
         ),
         migrations.AddField(

@@ -3,7 +3,7 @@
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from surveys.models.clinic import Clinic, User
+from surveys.models.clinic import Clinic, Role, User
 
 
 class Fields(models.TextChoices):
@@ -30,7 +30,10 @@ class AuditEvent(models.Model):
         help_text="Empty: by a patient's link, or by the system",
     )
     role = models.CharField(
-        max_length=20, blank=True, help_text="In which the person acted; empty outside of a page"
+        max_length=20,
+        blank=True,
+        choices=Role,
+        help_text="In which the person acted; empty outside of a page",
     )
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, null=True, db_index=False, related_name="+")
     subject = models.CharField(max_length=80, help_text="Kind and id of the row, e.g. therapy:0190...")

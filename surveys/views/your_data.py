@@ -20,6 +20,7 @@ from surveys.parts import OwnPart, own_language, own_part_or_404, own_parts, own
 from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
 from surveys.services.consent import sharing_narrow
 from surveys.services.withdrawals import withdrawal_enter
+from surveys.trace_access import reading_days
 from surveys.views.link import unknown
 from surveys.views.notices import SUPERVISOR_SEES, Notice, about, notice_page
 from surveys.views.wording import speak
@@ -166,6 +167,7 @@ def page(request: HttpRequest, patient: Patient) -> HttpResponse:
         **_around(patient),
         "submissions": submissions,
         "parts": own_parts(patient),
+        "readers": reading_days(patient),
         # Less may be shown of forms, too, whose code is not at hand.
         "narrower": _narrower({row.sharing for row in everything}) if len(everything) > 1 else {},
         "is_changed": "changed" in request.GET,
