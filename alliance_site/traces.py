@@ -8,7 +8,7 @@ the page is made and before it is sent: a page whose row cannot be written is no
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from uuid import UUID, uuid4
 
 from django.db import InterfaceError, OperationalError
@@ -168,7 +168,7 @@ class TraceMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         number = uuid4()
-        with audit.trail(audit.Trail(number, partial(_role, request))):
+        with audit.trail(audit.Trail(number, cache(partial(_role, request)))):
             response = self.get_response(request)
             try:
                 _write(request, response)
@@ -189,13 +189,15 @@ def _role(request: HttpRequest, person: User) -> str:
 
 
 def _write(request: HttpRequest, response: HttpResponseBase) -> None:
-    route, user = _route(request), request.user
+    route, status = _route(request), response.status_code
     allowed = permitted(route, request.method or "") or frozenset()
-    if not isinstance(user, User) or not allowed - {ANYONE, SIGNED_IN}:
+    trace, is_refused = TRACED.get(route), status in REFUSED
+    is_read = trace is not None and not trace.writes_its_own and _shows(request, status)
+    if not allowed - {ANYONE, SIGNED_IN} or not (is_refused or is_read):
         return
-    trace, status = TRACED.get(route), response.status_code
-    is_refused = status in REFUSED
-    if not is_refused and (trace is None or trace.writes_its_own or not _shows(request, status)):
+    # Asked last: pages for everybody do not need to know who it is.
+    user = request.user
+    if not isinstance(user, User):
         return
     subject = _subject(request, trace)
     is_own_practice = trace is not None and trace.fields == Fields.PRACTICE and subject.therapist == user.pk

@@ -46,8 +46,10 @@ def record_each(
     *,
     actor: Actor | None = None,
     clinic: Clinic | None = None,
+    read: Fields | None = None,
 ) -> list[AuditEvent]:
-    """One event for every (subject, detail), as `record` writes it."""
+    """One event for every (subject, detail), as `record` writes it. `read`: of what the act is a reading, and
+    no change."""
     person = actor if isinstance(actor, User) else None
     now = _trail.get()
     role = now.role(person) if now and person else ""
@@ -59,6 +61,7 @@ def record_each(
             clinic=clinic,
             subject=_name(subject),
             patient=_patient(subject),
+            fields=read or "",
             request=now.request if now else None,
             detail=dict(detail),
         )

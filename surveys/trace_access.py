@@ -7,12 +7,13 @@ one stands as that the therapy was opened.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from itertools import groupby
 from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import TruncDate
+from django.utils import timezone
 
 from surveys.access import Actor, administered_clinics, person
 from surveys.clinic_access import clinic_patients, clinic_staff
@@ -137,13 +138,17 @@ def _part(rows: QuerySet[AuditEvent], wish: Wish, n: int) -> tuple[list[AuditEve
     if wish.kind:
         rows = rows.filter(KINDS[wish.kind])
     if wish.since:
-        rows = rows.filter(at__date__gte=wish.since)
+        rows = rows.filter(at__gte=_moment(wish.since, time.min))
     if wish.until:
-        rows = rows.filter(at__date__lte=wish.until)
+        rows = rows.filter(at__lte=_moment(wish.until, time.max))
     if wish.before:
         rows = rows.filter(pk__lt=wish.before)
     found = list(rows.select_related("actor").order_by("-pk")[: n + 1])
     return found[:n], found[n - 1].pk if len(found) > n else None
+
+
+def _moment(day: date, at: time) -> datetime:
+    return timezone.make_aware(datetime.combine(day, at))
 
 
 def _about(patients: QuerySet[Patient]) -> Q:

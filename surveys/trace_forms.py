@@ -40,7 +40,7 @@ class TraceForm(forms.Form):
         widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"),
         error_messages=_DAY,
     )
-    before = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
+    before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, people: QuerySet[User] | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -26,7 +26,7 @@ from analytics.models import Export, ExportApproval, Snapshot, StoredFile
 from analytics.services.snapshots import left_out_since
 from analytics.storage import sha256, store
 from surveys import audit, jobs
-from surveys.models import AuditEvent, User
+from surveys.models import AuditEvent, Fields, User
 from surveys.progress import Progress
 
 JOB = "export"
@@ -245,7 +245,7 @@ def export_fetch(*, export: Export, actor: User) -> StoredFile:
     if row.confirmed_at is None:
         raise NotConfirmed
     file = StoredFile.objects.get(export=row, name=FILE)
-    _record("export.download", row, actor, sha256=row.sha256)
+    _record("export.download", row, actor, read=Fields.CODED, sha256=row.sha256)
     since = timezone.now() - timedelta(days=1)
     n_today = _trace(row, "export.download").filter(at__gte=since).count()
     if n_today > ALARM_ABOVE and not _trace(row, "export.alarm").filter(at__gte=since).exists():
@@ -277,5 +277,8 @@ def _decide(export: Export, decision: str, actor: User, reason: str) -> None:
     export.save(update_fields=["decision", "decided_by", "decided_at", "reason"])
 
 
-def _record(act: str, export: Export, actor: User | None, **detail: object) -> None:
-    audit.record(act, subject=export, actor=actor, clinic=export.snapshot.study.clinic, **detail)
+def _record(
+    act: str, export: Export, actor: User | None, read: Fields | None = None, **detail: object
+) -> None:
+    clinic = export.snapshot.study.clinic
+    audit.record_each(act, [(export, detail)], actor=actor, clinic=clinic, read=read)

@@ -29,7 +29,7 @@ from surveys.import_pages import (
     stage_words,
 )
 from surveys.imports.mapping import Mapping, MappingRefused
-from surveys.models import ImportBatch
+from surveys.models import Fields, ImportBatch
 from surveys.sentences import translated
 from surveys.services.imports import (
     ImportRefused,
@@ -194,8 +194,12 @@ def find(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     """Whom a code of the file stands for: a patient who calls may want to see or withdraw what there is."""
     batch = get_import_or_404(request.user, batch_id)
     found = person_of(batch, request.POST.get("code", "").strip())
-    audit.record(
-        "import.find", subject=batch, actor=request.user, clinic=batch.clinic, found=found is not None
+    audit.record_each(
+        "import.find",
+        [(batch, {"found": found is not None})],
+        actor=request.user,
+        clinic=batch.clinic,
+        read=Fields.IDENTITY,
     )
     if found is None or found.patient_id is None:
         messages.error(request, _("No patient of an imported file has this code."))

@@ -26,7 +26,7 @@ from analytics.services.freeze import snapshot_freeze
 from analytics.services.snapshots import SelectionRefused, snapshot_new
 from analytics.storage import sha256
 from surveys import audit
-from surveys.models import Study
+from surveys.models import Fields, Study
 from surveys.progress import silent
 from surveys.selectors import study_instruments
 
@@ -102,7 +102,12 @@ class Command(BaseCommand):
             decision=Export.Decision.APPROVED,
             decided_at=now,
         )
-        audit.record("export.command", subject=export, clinic=snapshot.study.clinic, tier=tier)
+        audit.record_each(
+            "export.command",
+            [(export, {"tier": tier})],
+            clinic=snapshot.study.clinic,
+            read=Fields.CODED,
+        )
         return export
 
 
