@@ -28,7 +28,7 @@ BATCH = 20_000
 PART = 5_000
 
 
-def seals_add(most: int = 20) -> int:
+def seals_add(most: int = 10) -> int:
     """Seals what is not sealed yet, in at most so many seals; how many were made."""
     return next((n for n in range(most) if seal_add() is None), most)
 

@@ -179,10 +179,16 @@ def test_seals_cannot_be_changed_by_the_application(rows: list[int]) -> None:
             change()
 
 
-def test_nothing_new_makes_no_seal_and_old_seals_are_not_looked_through(rows: list[int]) -> None:
+def test_nothing_new_makes_no_seal_and_after_days_without_a_row_the_chain_goes_on(
+    rows: list[int], clinic: Clinic
+) -> None:
     with as_owner() as cursor:
         cursor.execute("UPDATE surveys_auditseal SET made_at = made_at - interval '2 days'")
-    assert seals_add() == 0
+    tasks.seal_trace()
+    assert AuditSeal.objects.count() == 3
+    (key,) = act(clinic)
+    tasks.seal_trace()
+    assert AuditSeal.objects.get(number=4).rows == [[key, key]]
     assert trace_check().fault == ""
 
 
