@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("surveys", "0019_let_programs_speak_for_people"),
+        ("surveys", "0020_say_who_read_what"),
     ]
 
     operations = [
