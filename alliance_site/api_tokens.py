@@ -18,10 +18,11 @@ from surveys.access import person, roles
 from surveys.api_access import get_own_token_or_404, own_tokens
 from surveys.models import Scope
 from surveys.services.api_tokens import TokenRefused, token_create, token_revoke
+from surveys.text_fields import OwnWords
 
 
 class TokenForm(forms.Form):
-    name = forms.CharField(
+    name = OwnWords(
         label=gettext_lazy("Name"),
         max_length=80,
         help_text=gettext_lazy("What the token is for, such as: clinic records, nightly download."),

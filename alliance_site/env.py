@@ -27,14 +27,33 @@ def names(name: str) -> list[str]:
     return [part.strip() for part in text(name).split(",") if part.strip()]
 
 
-def number(name: str, default: int) -> int:
+def number(name: str, default: int, least: int = 1) -> int:
     value = text(name)
     if not value:
         return default
-    try:
-        return int(value)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number; it is {value!r}.") from None
+    # int() also takes signs, underscores and the digits of every script.
+    if not re.fullmatch("[0-9]{1,9}", value) or int(value) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {least} on; it is {value!r}.")
+    return int(value)
+
+
+def choice(name: str, default: str, known: tuple[str, ...]) -> str:
+    value = text(name).upper() or default
+    if value not in known:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(known)}; it is {value!r}.")
+    return value
+
+
+def is_random(key: str) -> bool:
+    """Whether a key may have been drawn by a machine: long, and not one letter again and again."""
+    return len(key) >= 50 and len(set(key)) >= 5
+
+
+def origin(name: str, value: str) -> str:
+    """One of the sites whose forms are taken: of one host, or of the hosts of one domain."""
+    if not re.fullmatch(r"https://(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]+)?", value):
+        raise ImproperlyConfigured(f"{name} holds addresses like https://site.example.org; not {value!r}.")
+    return value
 
 
 def address(name: str, default: str = "") -> str:

@@ -2,8 +2,12 @@
 
 import logging
 import secrets
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Timer
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -17,10 +21,12 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONGEST_LIST
 
+from alliance_site.headers import HEADERS
 from alliance_site.logs import request_id
 from surveys.access import this_tablet
 from surveys.api.refusals import AWAY, api_refusal
 from surveys.browsers import browser_secret, tablet_secret
+from surveys.forms import shown_name
 from surveys.models import User
 from surveys.uploads import MAX_UPLOAD, is_upload_leave
 from surveys.uploads import NAME as LEAVE
@@ -29,24 +35,11 @@ log = logging.getLogger(__name__)
 requests = logging.getLogger("alliance.request")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "worker-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "object-src 'none'",
-    )
-)
-PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"
 API = "/api/"
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+# Seconds that a body may take, except of a large file whose sender has leave.
+LONGEST_BODY = 30
+NUL = "\x00"
 
 
 class SecurityHeaders:
@@ -57,11 +50,8 @@ class SecurityHeaders:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-        response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Robots-Tag"] = "noindex, nofollow"
+        for name, value in HEADERS.items():
+            response.headers[name] = value
         return response
 
 
@@ -185,15 +175,41 @@ def _may_upload(request: HttpRequest) -> bool:
     return is_file and is_upload_leave(request.GET.get(LEAVE, ""))
 
 
+@contextmanager
+def _in_time(request: HttpRequest) -> Iterator[None]:
+    """Ends a body that comes too slowly: whoever reads it is told that it is over. Without this, a sender of
+    single bytes keeps a thread of the server for as long as they like."""
+    line = request.META.get("gunicorn.socket")
+    if line is None:
+        yield
+        return
+
+    def end() -> None:
+        # The sender may have left meanwhile.
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RD)
+
+    clock = Timer(LONGEST_BODY, end)
+    clock.daemon = True
+    clock.start()
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
 class InputGate:
-    """Refuses a request body that is too large, packed, cut off or of a kind no page sends, and NUL
-    characters in an address, before anything reads them."""
+    """Refuses a request body that is too large, too slow, packed, cut off or of a kind no page sends, and NUL
+    characters in an address or a form, before anything reads them. A cookie with one is no cookie of this
+    site."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        refusal = self._refusal(request)
+        # The database takes no NUL, and the rules of quoting let one into a cookie.
+        request.COOKIES = {name: text for name, text in request.COOKIES.items() if NUL not in text}
+        refusal = self._of_address(request) or self._of_body(request)
         if refusal is not None:
             status, sentence = refusal
             if request.path.startswith(API):
@@ -201,11 +217,16 @@ class InputGate:
             return render(request, "refused.html", {"sentence": sentence}, status=status)
         return self.get_response(request)
 
-    def _refusal(self, request: HttpRequest) -> tuple[int, str] | None:
-        if "\x00" in request.path:
+    def _of_address(self, request: HttpRequest) -> tuple[int, str] | None:
+        if NUL in request.path:
             return 404, _("There is no such page, or it is not yours to see.")
-        if "%00" in request.META.get("QUERY_STRING", ""):
-            return 400, _("The address holds a character that no page uses.")
+        try:
+            query = unquote_to_bytes(request.META.get("QUERY_STRING", "")).decode()
+        except UnicodeDecodeError:
+            query = NUL
+        return (400, _("The address holds a character that no page uses.")) if NUL in query else None
+
+    def _of_body(self, request: HttpRequest) -> tuple[int, str] | None:
         if request.META.get("HTTP_CONTENT_ENCODING"):
             return 415, _("Packed content is not accepted; send it as it is.")
         try:
@@ -224,11 +245,16 @@ class InputGate:
         if not request.path.startswith(API) and request.content_type not in FORM_TYPES:
             return 415, _("This page accepts forms only.")
         try:
-            complete = len(request.body) == length
+            with _in_time(request):
+                complete = len(request.body) == length
         except (UnreadablePostError, RequestDataTooBig):
             complete = False
-        return (
-            None
-            if complete
-            else (400, _("What was sent was cut off on the way. Nothing was stored; send it again."))
-        )
+        if not complete:
+            return 400, _("What was sent was cut off on the way. Nothing was stored; send it again.")
+        return None if request.path.startswith(API) else self._of_fields(request)
+
+    def _of_fields(self, request: HttpRequest) -> tuple[int, str] | None:
+        for name, values in request.POST.lists():
+            if NUL in name or any(NUL in str(value) for value in values):
+                return 400, _("%(field)s holds a character that is no text.") % {"field": shown_name(name)}
+        return None

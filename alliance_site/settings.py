@@ -5,10 +5,12 @@ README.md lists every variable. Without DATABASE_URL and CELERY_BROKER_URL the s
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from alliance_site import embedded, env
+from alliance_site.headers import HEADERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = (BASE_DIR / "CHANGELOG.md").read_text().split("\n## ", 1)[1].split()[0]
@@ -43,7 +45,7 @@ DATABASES["default"]["PASSWORD"] = _password or DATABASES["default"]["PASSWORD"]
 # A secret that this machine made for itself is as good as one that was typed; a shipped one is not.
 SECRET_KEY = env.secret("SECRET_KEY") or (env.kept_secret(VAR / "secret_key") if EMBEDDED else "")
 SECRET_KEY_FALLBACKS = env.secret_list("SECRET_KEY_FALLBACKS")
-if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
+if not all(map(env.is_random, [SECRET_KEY, *SECRET_KEY_FALLBACKS])):
     raise ImproperlyConfigured(
         "SECRET_KEY (or SECRET_KEY_FILE) needs at least 50 random characters. Make one with: "
         'python -c "import secrets; print(secrets.token_urlsafe(64))"'
@@ -55,7 +57,7 @@ FIELD_KEYS = [
     env.secret("FIELD_KEY") or (env.kept_secret(VAR / "field_key") if EMBEDDED else ""),
     *env.secret_list("FIELD_KEY_FALLBACKS"),
 ]
-if any(len(key) < 50 or len(set(key)) < 5 for key in FIELD_KEYS):
+if not all(map(env.is_random, FIELD_KEYS)):
     raise ImproperlyConfigured(
         "FIELD_KEY (or FIELD_KEY_FILE), which encrypts patients' addresses, needs at least 50 random "
         "characters and a safe place of its own: without it they are lost. Make one with: "
@@ -65,7 +67,7 @@ if any(len(key) < 50 or len(set(key)) < 5 for key in FIELD_KEYS):
 # Names people in frozen data. Who has it and the database can tell who they are, so it may be kept from this
 # machine: without it nothing can be frozen, and care goes on.
 PSEUDONYM_KEY = env.secret("PSEUDONYM_KEY") or (env.kept_secret(VAR / "pseudonym_key") if EMBEDDED else "")
-if PSEUDONYM_KEY and (len(PSEUDONYM_KEY) < 50 or len(set(PSEUDONYM_KEY)) < 5):
+if PSEUDONYM_KEY and not env.is_random(PSEUDONYM_KEY):
     raise ImproperlyConfigured(
         "PSEUDONYM_KEY (or PSEUDONYM_KEY_FILE), which names people in datasets, needs at least 50 random "
         'characters. Make one with: python -c "import secrets; print(secrets.token_urlsafe(64))"'
@@ -87,7 +89,14 @@ if not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name the host names of this site, comma-separated.")
 if "*" in ALLOWED_HOSTS and not (DEMO and EMBEDDED):
     raise ImproperlyConfigured("ALLOWED_HOSTS may not be * outside demo mode. Name the hosts of this site.")
-CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS")
+if not HTTPS and not (DEMO and EMBEDDED) and not set(ALLOWED_HOSTS) <= set(LOCAL_HOSTS):
+    raise ImproperlyConfigured(
+        "HTTPS=0 sends passwords and answers in the clear. It is for this machine alone: leave it out, or "
+        "ALLOWED_HOSTS."
+    )
+CSRF_TRUSTED_ORIGINS = [
+    env.origin("CSRF_TRUSTED_ORIGINS", text) for text in env.names("CSRF_TRUSTED_ORIGINS")
+]
 
 # For programs that watch the site; without it /metrics is no page.
 METRICS_TOKEN = env.secret("METRICS_TOKEN")
@@ -127,7 +136,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "alliance_site.traces.TraceMiddleware",
     "alliance_site.middleware.TabletMode",
     "alliance_site.policy.PolicyMiddleware",
@@ -205,11 +213,12 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 if HTTPS and env.flag("BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # How many proxies of the site's own append to X-Forwarded-For; 0: the header is not believed.
-TRUSTED_PROXIES = ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", 0)
-SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "same-origin"
-SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
+TRUSTED_PROXIES = ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", 0, least=0)
+# The other headers: alliance_site/headers.py.
+SECURE_REFERRER_POLICY = HEADERS["Referrer-Policy"]
+# Not what `check --deploy` advises: headers.py forbids frames, the proxy redirects (above), and a clinic's
+# whole domain is not ours to put on the browsers' list for good.
+SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W008", "security.W021"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
@@ -251,6 +260,10 @@ EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
 EMAIL_USE_SSL = env.flag("EMAIL_USE_SSL")
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=not EMAIL_USE_SSL)
+if EMAIL_USE_TLS and EMAIL_USE_SSL:
+    raise ImproperlyConfigured(
+        "EMAIL_USE_TLS and EMAIL_USE_SSL are both set. Choose one: 587 is TLS, 465 is SSL."
+    )
 EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = VAR / "outbox"
 _outbox = "alliance_site.outbox.Outbox"
@@ -265,6 +278,10 @@ DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "alliance@localhost")
 # a default only where no mail leaves this machine.
 _local = EMBEDDED and (DEMO or not EMAIL_HOST)
 SITE_URL = env.address("SITE_URL", f"http://127.0.0.1:{env.number('PORT', 8000)}" if _local else "")
+if HTTPS and SITE_URL.startswith("http://") and urlsplit(SITE_URL).hostname not in ("127.0.0.1", "localhost"):
+    raise ImproperlyConfigured(
+        "SITE_URL must begin with https://: patients' links would go over the line in the clear."
+    )
 
 # Jobs: Postgres is the list, the broker only the doorbell
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or _broker_url
@@ -305,6 +322,7 @@ LOG_FORMAT = env.text("LOG_FORMAT", "line")
 if LOG_FORMAT not in ("line", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT must be line or json; it is {LOG_FORMAT!r}.")
 _json = LOG_FORMAT == "json"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -325,7 +343,7 @@ LOGGING = {
             "filters": ["no_health", *(["no_refusals"] if _json else []), "short_refusals", "no_tokens"],
         }
     },
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": env.choice("LOG_LEVEL", "INFO", LOG_LEVELS)},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "alliance.request": {"level": "INFO" if _json else "WARNING"},

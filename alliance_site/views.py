@@ -5,7 +5,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from surveys.access import clinic_therapies, roles
-from surveys.api.refusals import NOT_FOUND, api_refusal
+from surveys.api.refusals import FAULT, NOT_FOUND, api_refusal
 from surveys.forms import kept_fields
 from surveys.models import Role
 
@@ -38,6 +38,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     sentence = _("What was sent could not be read. Nothing was stored; go back and try again.")
+    if request.path.startswith("/api/"):
+        return api_refusal(request, 400, sentence)
     return render(request, "refused.html", {"sentence": sentence}, status=400)
 
 
@@ -55,4 +57,6 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return api_refusal(request, 500, FAULT)
     return render(None, "500.html", status=500)

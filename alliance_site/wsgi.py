@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
+from alliance_site.headers import HEADERS
 from alliance_site.logs import HideTokens
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
@@ -22,7 +23,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if named and named[1].lower() not in ("utf-8", "utf8"):
         is_api = environ.get("PATH_INFO", "").startswith("/api/")
         kind = "application/json" if is_api else "text/plain; charset=utf-8"
-        start_response("415 Unsupported Media Type", [("Content-Type", kind)])
+        start_response("415 Unsupported Media Type", [("Content-Type", kind), *HEADERS.items()])
         return [b'{"detail": "Only UTF-8 is accepted."}' if is_api else b"Only UTF-8 is accepted.\n"]
     return django(environ, start_response)
 

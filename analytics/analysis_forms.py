@@ -22,6 +22,7 @@ from analytics.research.spec import (
 )
 from analytics.research.words import Words, key_title
 from surveys.packs import RATERS, InstrumentFile
+from surveys.text_fields import OwnWords
 
 NEW, NONE = "new", "none"
 MAX_SESSIONS = 60
@@ -43,8 +44,8 @@ EFFECTS = [
 class AnalysisForm(forms.Form):
     """`forms_of_study`: what the study can be asked about; `snapshots`: frozen data, the latest first."""
 
-    title = forms.CharField(label=gettext_lazy("Title"), max_length=120)
-    exclusions = forms.CharField(
+    title = OwnWords(label=gettext_lazy("Title"), max_length=120)
+    exclusions = OwnWords(
         label=gettext_lazy("Whom the analysis leaves out, in words"),
         max_length=4000,
         required=False,

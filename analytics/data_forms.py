@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from analytics.models import Export
 from analytics.selection import Selection
+from surveys.text_fields import OwnWords
 
 FILL_IN = gettext_lazy("Fill this in.")
 CHOOSE = {"required": gettext_lazy("Choose one."), "invalid_choice": gettext_lazy("Choose one of the list.")}
@@ -74,7 +75,7 @@ class FreezeForm(forms.Form):
 class RequestForm(forms.Form):
     """What a file is for, and what is to be in it."""
 
-    purpose = forms.CharField(
+    purpose = OwnWords(
         label=gettext_lazy("What is the file for?"),
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),
@@ -87,7 +88,7 @@ class RequestForm(forms.Form):
     tier = forms.ChoiceField(
         label=gettext_lazy("What is in it?"), choices=TIERS, widget=forms.RadioSelect, error_messages=CHOOSE
     )
-    agreement = forms.CharField(
+    agreement = OwnWords(
         label=gettext_lazy("Signed agreement"),
         max_length=200,
         required=False,
@@ -108,7 +109,7 @@ class DecisionForm(forms.Form):
     decision = forms.ChoiceField(
         choices=[(code, code) for code in ("approve", "decline", "withdraw")], error_messages=CHOOSE
     )
-    reason = forms.CharField(
+    reason = OwnWords(
         label=gettext_lazy("Reason"),
         max_length=1000,
         required=False,

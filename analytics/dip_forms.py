@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy
 
 from analytics.dips import RULES
 from analytics.models import DipReview
+from surveys.text_fields import OwnWords
 
 State = DipReview.State
 DONE = [
@@ -28,7 +29,7 @@ class ReviewForm(forms.Form):
             "invalid_choice": gettext_lazy("Choose one of the two."),
         },
     )
-    reason = forms.CharField(
+    reason = OwnWords(
         label=gettext_lazy("In words"),
         max_length=1000,
         required=False,

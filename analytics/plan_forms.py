@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 from analytics.growth.errors import SpecError
 from analytics.plan_words import effect_words
 from analytics.research.plan import EFFECTS, MAX_DESIGNS, MAX_STUDIES, RATERS, PlanSpec, View
+from surveys.text_fields import OwnWords
 
 NUMBER = gettext_lazy("Give a number; decimals after a point.")
 WHOLE = gettext_lazy("Give a whole number.")
@@ -59,7 +60,7 @@ def _numbers(text: str, most: int) -> tuple[int, ...]:
 
 
 class PlanForm(forms.Form):
-    title = forms.CharField(
+    title = OwnWords(
         label=gettext_lazy("Name of this plan"), max_length=120, error_messages={"required": FILL_IN}
     )
     effects = forms.MultipleChoiceField(

@@ -3,11 +3,13 @@
 from django import forms
 from django.utils.translation import gettext_lazy
 
+from surveys.text_fields import OwnWords
+
 FILL_IN = gettext_lazy("Fill this in.")
 
 
 class PublishForm(forms.Form):
-    title = forms.CharField(
+    title = OwnWords(
         label=gettext_lazy("Title of the table"), max_length=200, error_messages={"required": FILL_IN}
     )
     code = forms.RegexField(
@@ -26,7 +28,7 @@ class PublishForm(forms.Form):
 
 
 class WithdrawForm(forms.Form):
-    reason = forms.CharField(
+    reason = OwnWords(
         label=gettext_lazy("Why it is withdrawn"),
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),

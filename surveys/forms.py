@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from surveys.models import Instrument, Session, Sharing, Therapy
 from surveys.packs import InstrumentFile
 from surveys.scoring import PREFER_NOT, parse_answer
+from surveys.text_fields import OwnWords
 
 ANYWAY = "anyway"
 MAX_FIELDS = 60
@@ -105,7 +106,7 @@ def _single_fields(data: QueryDict, files: MultiValueDict[str, UploadedFile], n_
         raise BadField(gettext("More fields were sent than this form has."))
     for name, values in data.lists():
         if len(values) != 1:
-            raise BadField(gettext("%(field)s was sent more than once.") % {"field": _shown(name)})
+            raise BadField(gettext("%(field)s was sent more than once.") % {"field": shown_name(name)})
     return {name: str(value) for name, value in data.items()}
 
 
@@ -117,12 +118,12 @@ def _answers(fields: Mapping[str, str], form: InstrumentFile, others: frozenset[
             continue
         match = _ITEM.fullmatch(name)
         if match is None or int(match[1]) not in on_form:
-            raise BadField(gettext("%(field)s is not part of this form.") % {"field": _shown(name)})
+            raise BadField(gettext("%(field)s is not part of this form.") % {"field": shown_name(name)})
         try:
             answers[int(match[1])] = PREFER_NOT if text == str(PREFER_NOT) else parse_answer(form, text)
         except ValueError as error:
             sentence = gettext("%(field)s must hold a whole number from %(minimum)d to %(maximum)d.")
-            words = {"field": _shown(name), "minimum": form.minimum, "maximum": form.maximum}
+            words = {"field": shown_name(name), "minimum": form.minimum, "maximum": form.maximum}
             raise BadField(sentence % words) from error
     return answers
 
@@ -140,7 +141,8 @@ def _uuid(fields: Mapping[str, str], name: str) -> UUID:
     return value
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
+    """A field as a refusal may name it: what was sent as a name may be anything."""
     if _NAME.fullmatch(name):
         return gettext("The field %(name)s") % {"name": name}
     return gettext("A field with a name that no form uses")
@@ -189,7 +191,7 @@ class PinForm(forms.Form):
 class TabletForm(PinForm):
     """What makes the browser in front of the administrator a tablet of the clinic."""
 
-    name = forms.CharField(
+    name = OwnWords(
         label=_("Name of the tablet"),
         max_length=80,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),

@@ -22,6 +22,7 @@ from surveys.imports.mapping import (
 )
 from surveys.imports.source import Head
 from surveys.models import Instrument, Rater
+from surveys.text_fields import OwnWords
 
 # After the file in the page: what comes without it was cut off on the way.
 END = "whole"
@@ -129,7 +130,7 @@ class MappingForm(forms.Form):
             "become skipped, unless they say otherwise: 8=-98."
         ),
     )
-    save_as = forms.CharField(
+    save_as = OwnWords(
         label=gettext_lazy("Keep this under a name"),
         max_length=80,
         required=False,
@@ -185,7 +186,7 @@ def _form_name(row: Instrument) -> str:
 
 
 class StoreForm(forms.Form):
-    consent = forms.CharField(
+    consent = OwnWords(
         label=gettext_lazy("Under which consent were these ratings collected?"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),

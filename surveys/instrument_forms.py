@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from surveys.models import Licence, Rater
 from surveys.packs import MAX_FILE_BYTES
+from surveys.text_fields import OwnWords
 
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 
@@ -56,12 +57,12 @@ class LicenceForm(forms.Form):
         max_length=12,
         help_text=gettext_lazy("As a tag: en, de, nb, ar, pt-BR."),
     )
-    holder = forms.CharField(
+    holder = OwnWords(
         label=gettext_lazy("Holder of the rights"),
         max_length=200,
         help_text=gettext_lazy("Who granted the use. For a form of your own: the clinic."),
     )
-    reference = forms.CharField(
+    reference = OwnWords(
         label=gettext_lazy("Reference"),
         max_length=200,
         help_text=gettext_lazy(
@@ -76,7 +77,7 @@ class LicenceForm(forms.Form):
             "to the research. Care: a study in which therapists work with the answers."
         ),
     )
-    permitted_use = forms.CharField(
+    permitted_use = OwnWords(
         label=gettext_lazy("Permitted use"),
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3}),

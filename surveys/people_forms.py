@@ -10,6 +10,7 @@ from surveys.desk import study_arms
 from surveys.models import Patient, Role, Study, Therapist, Therapy, User
 from surveys.readiness import form_languages
 from surveys.services.people import GRANTABLE
+from surveys.text_fields import OwnWords
 
 FILL_IN = gettext_lazy("Fill this in.")
 CHOOSE = {"required": gettext_lazy("Choose one."), "invalid_choice": gettext_lazy("Choose one of the list.")}
@@ -25,10 +26,10 @@ class DayField(forms.DateField):
 
 
 class ClinicForm(forms.Form):
-    name = forms.CharField(
+    name = OwnWords(
         label=gettext_lazy("Name of the clinic"), max_length=120, error_messages={"required": FILL_IN}
     )
-    contact = forms.CharField(
+    contact = OwnWords(
         label=gettext_lazy("Whom patients may ask"),
         max_length=200,
         help_text=gettext_lazy(
@@ -147,7 +148,7 @@ class RolesForm(forms.Form):
 
 
 class StaffForm(RolesForm):
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=120, error_messages={"required": FILL_IN})
+    name = OwnWords(label=gettext_lazy("Name"), max_length=120, error_messages={"required": FILL_IN})
     email = forms.CharField(
         label=gettext_lazy("E-mail address"),
         max_length=254,

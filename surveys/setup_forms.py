@@ -12,13 +12,14 @@ from surveys.models import PlanLine, StudyVersion
 from surveys.planning import MAX_SESSION, MAX_TOLERANCE, MAX_WINDOW_HOURS
 from surveys.plans import read_sessions, write_sessions
 from surveys.services.studies import LineSpec
+from surveys.text_fields import OwnWords
 
 FILL_IN = gettext_lazy("Fill this in.")
 LISTED, NTH, EVERY, ARMS = "listed", "nth", "every", "arms"
 
 
 class StudyForm(forms.Form):
-    name = forms.CharField(
+    name = OwnWords(
         label=gettext_lazy("Name of the study"),
         max_length=120,
         help_text=gettext_lazy("For staff, for example: Routine care 2027."),
@@ -203,7 +204,7 @@ class VisibilityForm(forms.Form):
 
 
 class TextForm(forms.Form):
-    information = forms.CharField(
+    information = OwnWords(
         label=gettext_lazy("Privacy information"),
         max_length=20_000,
         required=False,
@@ -213,7 +214,7 @@ class TextForm(forms.Form):
             "An empty line begins a new paragraph."
         ),
     )
-    declaration = forms.CharField(
+    declaration = OwnWords(
         label=gettext_lazy("Declaration of consent"),
         max_length=4_000,
         required=False,

@@ -119,6 +119,7 @@ BRIDGE = (
     "surveys.worklist",
     "surveys.completion",
     "surveys.session_plan",
+    "surveys.text_fields",
     "surveys.access",
     "surveys.clinic_access",
     "surveys.practice_access",

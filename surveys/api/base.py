@@ -13,7 +13,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from surveys.access import person
-from surveys.api.errors import Conflict
+from surveys.api.errors import Conflict, TagGone
 from surveys.api.schema import ApiSchema
 from surveys.services.client_keys import KeyUsedBefore, once
 
@@ -23,7 +23,8 @@ Row = TypeVar("Row", bound=Model)
 
 
 class ApiView(APIView):
-    """Requests that are refused count as well: who tries tokens is slowed down like everybody."""
+    """Requests that are refused count as well: who tries tokens is slowed down like everybody. Rows here have
+    no tags, so whoever enters something only if a tag still fits is told that it does not."""
 
     schema = ApiSchema()
     # What the header Allow names.
@@ -32,6 +33,8 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
+            if request.method == "POST" and request.headers.get("If-Match", "*").strip() != "*":
+                raise TagGone
         except Throttled:
             raise
         except APIException:

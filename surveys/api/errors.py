@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import Http404
 from rest_framework import status
-from rest_framework.exceptions import APIException, Throttled, ValidationError
+from rest_framework.exceptions import APIException, Throttled, UnsupportedMediaType, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -22,6 +22,15 @@ class Conflict(APIException):
     """What was asked for does not fit what is there."""
 
     status_code = status.HTTP_409_CONFLICT
+
+
+class TagGone(APIException):
+    """What was to be done only while a tag fits."""
+
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_detail = (
+        "Nothing here has a tag that If-Match could name. Read the row again and send it without."
+    )
 
 
 def refused(error: Exception) -> ValidationError:
@@ -36,6 +45,8 @@ def answer(exception: Exception, context: Mapping[str, Any]) -> Response | None:
         return None
     if isinstance(exception, Http404) or response.status_code == status.HTTP_404_NOT_FOUND:
         response.data = {"detail": NOT_FOUND}
+    if isinstance(exception, UnsupportedMediaType):
+        response.data = {"detail": "The body must be JSON in UTF-8."}
     if isinstance(exception, Throttled):
         seconds = ceil(getattr(exception, "wait", None) or 1)
         response.data = {"detail": f"Too many requests in one minute. Go on in {seconds} seconds."}

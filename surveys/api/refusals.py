@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from surveys.fhir import outcome
 
 NOT_FOUND = "There is nothing at this address, or it is not yours to see."
+FAULT = "Something went wrong here and was written down. Send it again under the same Idempotency-Key."
 AWAY = "The database is away. Try again in a moment."
 FHIR = "/api/v1/fhir/"
 MEDIA = "application/fhir+json"

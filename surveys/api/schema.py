@@ -59,6 +59,7 @@ ERRORS = {
     405: "The address does not take this method",
     406: "This is not to be had in the format of the Accept header",
     409: "It does not fit what is there",
+    412: "The header If-Match names a tag, and no row has one",
     413: f"More than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024} kB were sent",
     415: "The body is not JSON in UTF-8, or it is packed",
     429: "Too many requests in one minute; Retry-After says for how many seconds to wait",
@@ -116,7 +117,7 @@ def described(
     if status == 201:
         again = [OpenApiExample("Answer", value=example, response_only=True, status_codes=["200"])]
         answers[200, media] = OpenApiResponse(answer, "The same was sent under this key before", again)
-    for code in sorted({*ALWAYS, *errors, *((409, 413) if body else ())}):
+    for code in sorted({*ALWAYS, *errors, *((409, 412, 413) if body else ())}):
         shape: Any = FieldErrorsSerializer if code == 400 else DetailSerializer
         answers[code, media] = OpenApiResponse(
             OpenApiTypes.OBJECT if is_fhir else shape, ERRORS[code], [_refusal(code, is_fhir)]

@@ -30,7 +30,7 @@ class StrictJSON(JSONParser):
     ) -> Any:
         charset = _CHARSET.search(media_type or "")
         if charset and charset[1].lower() not in ("utf-8", "utf8"):
-            raise UnsupportedMediaType(media_type or "", "The body must be JSON in UTF-8.")
+            raise UnsupportedMediaType(media_type or "")
         try:
             value = json.loads(
                 stream.read().decode(), object_pairs_hook=_each_once, parse_constant=_no_constant
@@ -88,10 +88,12 @@ class Number(serializers.IntegerField):
 class Choice(serializers.ChoiceField):
     """One of some words; anything but text is none of them."""
 
+    default_error_messages = {"invalid_choice": "Give one of these: {known}."}
+
     def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid_choice", input=type(data).__name__)
-        return super().to_internal_value(data)
+        if not isinstance(data, str) or data not in self.choices:
+            self.fail("invalid_choice", known=", ".join(self.choices))
+        return data
 
 
 class Day(serializers.DateField):

@@ -84,7 +84,7 @@ def columns(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     instruments = session_instruments(batch.study)
     kept = kept_mappings(batch, head)
     mapping = first_mapping(batch, head, instruments)
-    wished = kept.filter(pk=request.GET["kept"]).first() if request.GET.get("kept", "").isdecimal() else None
+    wished = next((row for row in kept if str(row.pk) == request.GET.get("kept")), None)
     if wished is not None:
         mapping = Mapping.from_dict(wished.mapping)
     form = MappingForm(

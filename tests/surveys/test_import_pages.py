@@ -65,13 +65,6 @@ def test_from_the_file_to_what_is_stored_by_pages_alone(admin: Client, cast: Cas
     assert "aunt" not in str([event.detail for event in acts])
 
 
-def test_the_name_of_a_file_means_nothing_and_what_is_no_table_is_refused(admin: Client, cast: Cast) -> None:
-    refused = send(admin, cast, b"MZ\x90\x00\x03")
-    assert refused.status_code == 422 and "is not UTF-8 text" in refused.content.decode()
-    assert not ImportBatch.objects.exists()
-    assert send(admin, cast, table(form())).status_code == 302
-
-
 def test_a_file_that_was_cut_off_is_not_taken_for_a_shorter_one(admin: Client, cast: Cast) -> None:
     address = f"/clinic/studies/{cast.study.pk}/import/?leave={upload_leave(cast.clinic_admin)}"
     answer = admin.post(address, {"file": SimpleUploadedFile("old.csv", table(form()))})
@@ -132,19 +125,6 @@ def test_a_mapping_that_was_kept_is_offered_for_the_same_columns_alone(admin: Cl
     send(admin, cast, table(form(), head=head))
     page = admin.get(f"/clinic/imports/{ImportBatch.objects.latest('uploaded_at').pk}/columns/")
     assert not page.context["kept"]
-
-
-def test_the_rejected_rows_are_a_file_without_formulas(admin: Client, cast: Cast) -> None:
-    head = ["patient", "therapist", "session", "date", "=HYPERLINK", *(f"wai_{n}" for n in range(1, 13))]
-    send(admin, cast, table(form(), form(rater="=1+1"), head=head))
-    batch = ImportBatch.objects.get()
-    mapped(admin, batch, rater="=HYPERLINK", patient_words="P", therapist_words="T")
-    admin.post(f"/clinic/imports/{batch.pk}/check/")
-    jobs.run_due(is_long=True)
-    answer = admin.get(f"/clinic/imports/{batch.pk}/rejected/")
-    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
-    assert lines[0] == "Row,Column,Reason" and lines[1].startswith("3,'=HYPERLINK,“=1+1”")
-    assert AuditEvent.objects.filter(act="import.rejected").count() == 1
 
 
 def test_a_code_of_the_file_leads_to_the_patient_here(admin: Client, cast: Cast) -> None:

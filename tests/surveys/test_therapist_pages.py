@@ -83,7 +83,7 @@ def test_supervision_shows_progress_and_no_ratings(cast: Cast) -> None:
 def test_overviews_bear_the_name_of_the_clinic(cast: Cast, who: str, path: str) -> None:
     page = signed_in(getattr(cast, who)).get(path).content.decode()
     assert f"– {cast.clinic.name}</title>" in page
-    assert f'<a class="masthead-name" href="/">{cast.clinic.name}</a>' in page
+    assert f'<a class="masthead-name" href="/"><bdi>{cast.clinic.name}</bdi></a>' in page
 
 
 @pytest.mark.parametrize("path", ["/caseload/", "/supervision/", "/therapies/{}/sessions/"])
