@@ -1,6 +1,7 @@
 """Rows 30 to 48: what a program may send to the API."""
 
 from datetime import timedelta
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -8,11 +9,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from surveys.models import Patient, Session
+from surveys.models import ImportBatch, Patient, Session
 from tests import factories
 from tests.bad_inputs.conftest import JSON, Api, Sheet
 from tests.bad_inputs.rows import CANARY, nothing_stored, refused, row
 from tests.conftest import Cast
+from tests.surveys.test_import_pages import send
+from tests.surveys.test_import_store import form, table
 
 
 def not_taken(answer: HttpResponse, status: int, *words: str) -> None:
@@ -125,6 +128,12 @@ def odd_filter(api: Api, cast: Cast) -> None:
         refused(api.get(query, url), 400)
     for url in (f"/api/v1/patients/{CANARY}/", "/api/v1/patients/0/"):
         not_taken(api.get("", url), 404)
+    # Pages go on without what they do not know, and with the first or the last of their parts.
+    send(api.client, cast, table(form()))
+    columns = f"/clinic/imports/{ImportBatch.objects.get().pk}/columns/"
+    for url, name in ((columns, "kept"), ("/clinic/patients/", "page")):
+        for value in ("²", "-1", "9" * 400, CANARY):
+            assert api.get(urlencode({name: value}), url).status_code == 200, (url, value)
 
 
 @row(39, "?q=%00")
