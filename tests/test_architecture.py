@@ -107,6 +107,7 @@ PURE = {
         "surveys.planning",
     ),
     "surveys.demo.parameters": ("surveys.packs",),
+    "alliance_site.headers": (),
 }
 # The pure rooms of surveys may be called from anywhere.
 BRIDGE = (
