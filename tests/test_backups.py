@@ -4,6 +4,7 @@ database, and a restoration that is rehearsed."""
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from surveys import jobs
 from surveys.models import AuditEvent, BackupRun, Job, Message, Patient, Response, Therapy, Withdrawal
 from surveys.services.messages import messages_doubt
 from surveys.services.operation import backup_record
+from surveys.services.seals import seals_add
 from surveys.services.withdrawal_list import list_path, withdrawals_list, withdrawals_replay
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
@@ -314,6 +316,7 @@ def test_a_backup_is_restored_compared_and_who_withdrew_since_is_erased_again(
     cast: Cast, rated: Therapy, empty_database: str, folder: Path
 ) -> None:
     path = folder / "first.alliance"
+    assert seals_add() == 1
     call_command("backup", out=path)
     entered(rated)
     jobs.run_due(30)
@@ -321,6 +324,9 @@ def test_a_backup_is_restored_compared_and_who_withdrew_since_is_erased_again(
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert all(line.startswith("ok  ") for line in lines[:-1])
+    assert any(
+        re.match(r"ok    trace: \d+ rows under 1 seals are as they were sealed", line) for line in lines
+    )
     assert "ok    withdrawals: 0 were in the backup, 1 entered again, 0 of people who came after it" in lines
     code = "from surveys.models import *; print(Response.objects.count(), BackupRun.objects.get().kind)"
     assert manage("shell", "-v0", "-c", code, DATABASE_URL=empty_database).stdout.split() == ["0", "restore"]

@@ -19,6 +19,7 @@ from alliance_site.backups.contents import Check, Manifest
 from alliance_site.backups.make import LENGTH, BackupRefused, last_words, needed_key
 from alliance_site.backups.stream import BadBackup, opened
 from surveys.services.messages import messages_doubt
+from surveys.services.seals import trace_check
 from surveys.services.withdrawal_list import list_path, withdrawals_replay
 
 Say = Callable[[Check], None]
@@ -78,6 +79,11 @@ def _bring_up_to_date() -> Iterator[Check]:
     call_command("migrate", interactive=False, verbosity=0, stdout=StringIO())
     after = len(MigrationLoader(connection).applied_migrations)
     yield Check(True, f"migrations: {after - before} applied that are newer than the backup")
+    trace = trace_check()
+    yield Check(
+        not trace.fault,
+        trace.fault or f"trace: {trace.n_rows} rows under {trace.n_seals} seals are as they were sealed",
+    )
     path = list_path()
     replay = withdrawals_replay()
     if path.exists():
