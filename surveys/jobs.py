@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from surveys.memory import limited
 from surveys.models import Heartbeat, Job
 from surveys.progress import LEASE as LONG_LEASE
 from surveys.progress import Cancelled, Claim, LeaseLost, Progress
@@ -232,9 +234,11 @@ def run_due(seconds: float = 5, *, is_long: bool = False) -> int:
     done, last_start = 0, monotonic() + seconds
     while monotonic() < last_start and (job := claim(is_long=is_long)) is not None:
         try:
-            with Progress(job) as progress:
-                write = _kinds[job.kind].handler(job.scope, progress)
-            finish(job, write)
+            # Lifted before an error is dealt with, which takes memory as well.
+            with limited(settings.JOB_MEMORY_MB):
+                with Progress(job) as progress:
+                    write = _kinds[job.kind].handler(job.scope, progress)
+                finish(job, write)
             done += 1
         except LeaseLost:
             log.warning(

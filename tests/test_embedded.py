@@ -57,7 +57,7 @@ def sql(server: EmbeddedPostgres, statement: str) -> list[tuple[object, ...]]:
 
 
 def process_of(server: servers.Server) -> psutil.Process:
-    process = server._process()
+    process = server.process()
     assert process is not None
     return process
 

@@ -1,9 +1,12 @@
 """The job list: one pending row per scope, one result per claim, whatever dies in between."""
 
+import resource
+import sys
 import threading
 from datetime import timedelta
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
@@ -175,6 +178,29 @@ def test_an_error_is_tried_again_later_and_the_other_jobs_go_on(monkeypatch: pyt
         jobs.run_due()
     assert Job.objects.get(scope="bad").state == "failed"
     assert given_up == ["bad"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not count it")
+def test_a_job_that_wants_all_memory_fails_alone(
+    monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+) -> None:
+    written: list[str] = []
+
+    def handler(scope: str) -> jobs.Write:
+        # Untouched pages cost the machine nothing, should nobody refuse them.
+        eaten = bytearray(64 << 30 if scope == "greedy" else 1 << 20)
+        return lambda: written.append(f"{scope} {len(eaten) >> 20}")
+
+    only(monkeypatch, handler)
+    settings.JOB_MEMORY_MB = 8192
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    jobs.request("note", "greedy")
+    jobs.request("note", "modest")
+    assert jobs.run_due() == 1
+    assert written == ["modest 1"]
+    greedy = Job.objects.get(scope="greedy")
+    assert (greedy.state, greedy.error) == ("pending", "MemoryError")
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 def test_what_is_not_ready_is_tried_again_without_a_traceback(

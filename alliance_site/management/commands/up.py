@@ -148,6 +148,7 @@ class Command(BaseCommand):
 
     def _prepare(self, port: int, demo: str | None) -> None:
         self.say("Preparing database and static files")
+        call_command("check", tags=["database"], databases=["default"], stdout=StringIO())
         call_command("migrate", interactive=False, verbosity=0)
         call_command("instruments_load", stdout=StringIO())
         if "build_vega" in get_commands():
@@ -161,7 +162,7 @@ class Command(BaseCommand):
             _finish(argv, _environment(port))
 
     def _run(self, port: int, demo: str | None) -> None:
-        supervisor = self.supervisor = Supervisor(_children(port), _environment(port), self.say)
+        supervisor = self.supervisor = Supervisor(children(port), _environment(port), self.say)
         ready, began = False, time.monotonic()
         try:
             while not supervisor.stopping:
@@ -260,7 +261,7 @@ def _environment(port: int) -> dict[str, str]:
     return {**os.environ, "VAR": str(settings.VAR), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
 
 
-def _children(port: int) -> list[Child]:
+def children(port: int) -> list[Child]:
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "--quiet", "-A", "alliance_site.celery:app"]
     quiet = ["-l", "WARNING"]
