@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.shortcuts import redirect, render
@@ -25,6 +25,7 @@ from alliance_site.headers import HEADERS
 from alliance_site.logs import request_id
 from surveys.access import this_tablet
 from surveys.api.refusals import AWAY, api_refusal
+from surveys.away import is_database_away
 from surveys.browsers import browser_secret, tablet_secret
 from surveys.forms import shown_name
 from surveys.models import User
@@ -137,7 +138,7 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(exception, OperationalError | InterfaceError):
+        if not is_database_away(exception):
             return None
         return away(request, exception)
 
@@ -164,7 +165,9 @@ class TabletMode:
         is_form = route.startswith("form") and route not in self.NEVER and bool(browser_secret(request))
         try:
             is_open = (is_form or route in self.OWN) and this_tablet(secret) is not None
-        except (OperationalError, InterfaceError):
+        except Error as error:
+            if not is_database_away(error):
+                raise
             # The view needs the database as well, and keeps what was typed.
             return None
         return None if is_open else redirect("tablet")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from surveys.access import LinkState, form_state, get_opening_or_404, has_sent
+from surveys.away import is_database_away
 from surveys.browsers import browser_secret, forget_patient, keep_receipt, seal_key
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
 from surveys.models import Assignment, Channel, Opening, Rater, Response, Sharing, StudyVersion
@@ -64,7 +65,9 @@ def _survives_lost_database(view: View) -> View:
     def guarded(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         try:
             return view(request, assignment_id)
-        except (OperationalError, InterfaceError):
+        except Error as error:
+            if not is_database_away(error):
+                raise
             logger.exception("The database was lost while a form was sent.")
         context = {"kept": kept_fields(request.POST), "is_patient_page": True}
         response = render(request, "surveys/unavailable.html", context, status=503)

@@ -5,9 +5,10 @@ from datetime import timedelta
 from unittest import mock
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from django.core.cache import cache
-from django.db import OperationalError
+from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -375,11 +376,21 @@ def test_staff_signed_in_beside_a_patient_are_noted(cast: Cast, patient_form: As
     assert Response.objects.get().with_staff_session is True
 
 
-def test_a_lost_database_keeps_the_answers_on_the_page(patient_form: Assignment) -> None:
+def ended_in_a_query() -> DatabaseError:
+    """As the driver says it where the server ended in the middle of an answer: without a code."""
+    error = DatabaseError("server closed the connection unexpectedly")
+    error.__cause__ = psycopg2.DatabaseError(str(error))
+    return error
+
+
+LOST = [OperationalError("gone"), InterfaceError("connection already closed"), ended_in_a_query()]
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_a_lost_database_keeps_the_answers_on_the_page(patient_form: Assignment, error: Error) -> None:
     client = started(patient_form)
     data = filled(client, patient_form)
-    lost = mock.patch("surveys.views.respond.response_submit", side_effect=OperationalError("gone"))
-    with lost:
+    with mock.patch("surveys.views.respond.response_submit", side_effect=error):
         answer = client.post(f"/f/{patient_form.pk}/send/", data)
     assert answer.status_code == 503
     assert int(answer["Retry-After"]) > 0
@@ -388,6 +399,28 @@ def test_a_lost_database_keeps_the_answers_on_the_page(patient_form: Assignment)
     assert kept == {name: value for name, value in data.items() if name != "send"}
     assert client.post(f"/f/{patient_form.pk}/send/", {**kept, "send": "send"}).status_code == 303
     assert Response.objects.count() == 1
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_a_page_without_the_database_says_so_and_when_to_come_back(
+    patient_form: Assignment, error: Error
+) -> None:
+    client = started(patient_form)
+    with mock.patch("surveys.views.respond.form_progress", side_effect=error):
+        answer = client.get(f"/f/{patient_form.pk}/")
+    assert answer.status_code == 503
+    assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("error", [DatabaseError("Save did not affect any rows."), IntegrityError("twice")])
+def test_an_error_of_our_own_is_not_taken_for_a_lost_database(patient_form: Assignment, error: Error) -> None:
+    client = started(patient_form)
+    client.raise_request_exception = False
+    with mock.patch("surveys.views.respond.form_progress", side_effect=error):
+        assert client.get(f"/f/{patient_form.pk}/").status_code == 500
+    data = {**filled(client, patient_form)}
+    with mock.patch("surveys.views.respond.response_submit", side_effect=error):
+        assert client.post(f"/f/{patient_form.pk}/send/", data).status_code == 500
 
 
 def test_a_form_the_browser_does_not_vouch_for_comes_back_with_its_answers(patient_form: Assignment) -> None:
