@@ -227,16 +227,19 @@ def _cancelled(job: Claim) -> None:
             _given_up(job.kind, job.scope)
 
 
-def run_due(seconds: float = 5, *, is_long: bool = False) -> int:
+def run_due(
+    seconds: float = 5, *, is_long: bool = False, when_silent: Callable[[], None] | None = None
+) -> int:
     """Claims and runs due jobs one after another, starting none after `seconds`, so that the last
-    one too has its whole lease. Returns how many were finished."""
+    one too has its whole lease. Returns how many were finished. `when_silent` ends a long one that has not
+    reported for a whole lease."""
     give_up_expired()
     done, last_start = 0, monotonic() + seconds
     while monotonic() < last_start and (job := claim(is_long=is_long)) is not None:
         try:
             # Lifted before an error is dealt with, which takes memory as well.
             with limited(settings.JOB_MEMORY_MB):
-                with Progress(job) as progress:
+                with Progress(job, when_silent) as progress:
                     write = _kinds[job.kind].handler(job.scope, progress)
                 finish(job, write)
             done += 1

@@ -1,7 +1,9 @@
 """How far a long job is, told while it runs: for whoever waits, and to keep the lease."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Timer
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -35,23 +37,37 @@ class Progress:
     """What a long handler calls with the code of a stage and how much of it is done.
 
     Inside a transaction of the handler's own it speaks through a second connection: others see it at once,
-    and it does not wait for the end. Raises Cancelled or LeaseLost, at most twice a second.
+    and it does not wait for the end. Raises Cancelled or LeaseLost, at most twice a second. `when_silent` is
+    called, in a thread of its own, when nothing was heard for a whole lease.
     """
 
-    def __init__(self, job: Claim) -> None:
+    def __init__(self, job: Claim, when_silent: Callable[[], None] | None = None) -> None:
         self._job = job
+        self._when_silent = when_silent
+        self._silence: Timer | None = None
         self._stage, self._said = "", 0.0
         self._began_inside = connection.in_atomic_block
         self._second: BaseDatabaseWrapper | None = None
 
     def __enter__(self) -> Self:
+        self._listen()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
         if self._second is not None:
             self._second.close()
+
+    def _listen(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+        if self._when_silent is not None:
+            self._silence = Timer(LEASE.total_seconds(), self._when_silent)
+            self._silence.daemon = True
+            self._silence.start()
 
     def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
         if stage == self._stage and done < total and monotonic() - self._said < EVERY:
@@ -66,6 +82,7 @@ class Progress:
             )
             row = cursor.fetchone()
         self._said = monotonic()
+        self._listen()
         if row is None:
             raise LeaseLost(f"{self._job.kind} {self._job.scope} was taken over")
         if row[0] is not None:

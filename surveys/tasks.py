@@ -1,5 +1,7 @@
 """Background entries of this app."""
 
+import logging
+import os
 from uuid import UUID
 
 from celery import shared_task
@@ -10,6 +12,8 @@ from surveys.services.imports import CHECK, STORE, UNDO, batch_check, batch_stor
 from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message_send
 from surveys.services.seals import head_tell, seals_add
 from surveys.services.withdrawal_list import withdrawals_list
+
+log = logging.getLogger(__name__)
 
 
 def _sync(scope: str) -> jobs.Write:
@@ -43,7 +47,14 @@ def run_due_jobs() -> None:
 @shared_task(name="surveys.tasks.run_long_jobs", soft_time_limit=2 * 3600, time_limit=2 * 3600 + 60)
 def run_long_jobs() -> None:
     """Analyses, files, imports: beside the short ones, which go on in the worker's other processes."""
-    jobs.run_due(is_long=True)
+    jobs.run_due(is_long=True, when_silent=_end_this_process)
+
+
+def _end_this_process() -> None:
+    """A long job that hangs is taken again by another process, which would hang as well, until none is left
+    for anything else. The worker makes a new one in place of this."""
+    log.error("A long job has not been heard of for a whole lease; its process ends.")
+    os._exit(1)
 
 
 @shared_task(name="surveys.tasks.assign_trait_forms", soft_time_limit=50, time_limit=55)

@@ -3,6 +3,7 @@
 import resource
 import sys
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from django.conf import LazySettings
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from surveys import jobs
+from surveys import jobs, progress
 from surveys.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -324,6 +325,26 @@ def test_a_worker_that_was_thought_dead_hears_it_when_it_reports(monkeypatch: py
     jobs.request("book", "a")
     assert jobs.run_due(is_long=True) == 0
     assert Job.objects.get().state == "running", "it is another worker's now"
+
+
+@pytest.mark.parametrize(("seconds_between", "n_silent"), [(0.05, 0), (0.5, 1)])
+def test_a_long_job_that_hangs_is_noticed_by_its_own_process(
+    monkeypatch: pytest.MonkeyPatch, seconds_between: float, n_silent: int
+) -> None:
+    monkeypatch.setattr(progress, "LEASE", timedelta(seconds=0.3))
+    silences: list[str] = []
+
+    def handler(scope: str, report: jobs.Progress) -> jobs.Write:
+        for number in range(8 if n_silent == 0 else 1):
+            report(f"stage {number}")
+            time.sleep(seconds_between)
+        return lambda: None
+
+    only_long(monkeypatch, handler)
+    jobs.request("book", "a")
+    jobs.run_due(is_long=True, when_silent=lambda: silences.append("silent"))
+    time.sleep(0.4)
+    assert len(silences) == n_silent, "and after its end nobody listens"
 
 
 def test_what_was_to_be_cancelled_is_not_taken_again_after_its_worker_died(
