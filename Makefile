@@ -12,7 +12,7 @@ PY := .venv/bin/python
 COVERAGE := validation bands agreement
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
-.PHONY: help install install-dev demo demo-reset test lint bench validation messages screenshots lock browser r secrets
+.PHONY: help install install-dev demo demo-reset test lint bench validation drill messages screenshots lock browser r secrets
 
 help: ## this list
 	@echo "make TARGET, with one of:"
@@ -105,6 +105,9 @@ bench: install-dev ## runs benchmarks/, one JSON object each
 
 validation: install-dev ## coverage of intervals and bands in simulated studies; writes their figures in docs/ (minutes)
 	@for name in $(COVERAGE); do $(PY) -m benchmarks.$$name; done
+
+drill: install-dev ## kills every part of a whole site for ten minutes and counts what was lost (docs/faults.md)
+	@$(PY) -m benchmarks.faults --seconds 600
 
 messages: install-dev ## collects the words of the pages into the catalogues and compiles them
 	@$(PY) -m tools.messages

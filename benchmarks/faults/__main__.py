@@ -1,0 +1,69 @@
+"""`python -m benchmarks.faults [--seconds 60] [--double] [--only P1 P8]` prints one JSON object.
+
+Exit status 1 where anything was lost, doubled or otherwise not as promised; then the data stay for a look.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+FULL = 300
+NAMES = ("P4", "P8", "P5", "P1", "P13", "P2", "P12")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults")
+    parser.add_argument("--seconds", type=float, default=60, help=f"of P1; from {FULL} on all of the others")
+    parser.add_argument("--double", action="store_true", help="two web and two workers on one database")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="P", help=", ".join(NAMES))
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10_000)
+    parser.add_argument("--var", type=Path, default=Path("var") / f"faults-{os.getpid()}")
+    chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    chosen.var.mkdir(parents=True)
+    is_full = chosen.seconds >= FULL
+    for name in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS"):
+        os.environ.pop(name, None)
+    os.environ |= {
+        "ALLIANCE_DEMO": "1",
+        "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
+        "JOB_MEMORY_MB": "1024",
+        "LOG_LEVEL": "WARNING",
+        "VAR": str(chosen.var.resolve()),
+    }
+    if not is_full:
+        os.environ["FAULTS_PACE"] = "5"
+    # All that follows reads the environment.
+    import django  # noqa: PLC0415
+
+    django.setup()
+    from benchmarks.faults import answers, work  # noqa: PLC0415
+    from benchmarks.faults.run import Sizes, conduct  # noqa: PLC0415
+
+    promises = {
+        "P1": answers.killed,
+        "P2": work.done_once,
+        "P4": answers.without_broker,
+        "P5": answers.without_database,
+        "P8": answers.at_once,
+        "P12": work.bad_ones,
+        "P13": answers.renewed,
+    }
+    figures = conduct(
+        chosen.var.resolve(),
+        Sizes(chosen.seconds, is_full),
+        {name: promises[name] for name in NAMES if name in chosen.only},
+        n_web=2 if chosen.double else 1,
+        n_workers=2 if chosen.double else 1,
+        seed=chosen.seed,
+    )
+    print(json.dumps(figures, indent=1))
+    return 0 if figures["is_kept"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
