@@ -49,6 +49,7 @@ def start(folder: str, url: str) -> None:
         "PSEUDONYM_KEY": "another key of this measurement, made of many more than fifty characters",
         "ALLOWED_HOSTS": "testserver",
         "ALLIANCE_DEMO": "1",
+        "HTTPS": "1",
         "VAR": folder,
         "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
     }

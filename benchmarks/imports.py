@@ -53,6 +53,7 @@ def start(folder: str, url: str) -> None:
         "FIELD_KEY": "a key of this measurement alone, made of many more than fifty characters",
         "ALLOWED_HOSTS": "testserver",
         "ALLIANCE_DEMO": "1",
+        "HTTPS": "1",
         "VAR": folder,
         "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
     }

@@ -215,6 +215,7 @@ def main() -> None:
             "FIELD_KEY": secrets.token_urlsafe(64),
             "ALLOWED_HOSTS": "testserver",
             "ALLIANCE_DEMO": "1",
+            "HTTPS": "1",
             "VAR": folder,
             "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
         }
