@@ -67,7 +67,7 @@ def test_every_way_to_upgrade_loads_the_instruments_after_the_migrations(
     monkeypatch.setattr(up, "call_command", lambda name, *_args, **_options: called.append(name))
     monkeypatch.setattr(up.connections, "close_all", lambda: None)
     up.Command(stdout=StringIO())._prepare(8000, None)
-    assert called[:2] == ["migrate", "instruments_load"]
+    assert called[:3] == ["check", "migrate", "instruments_load"]
     compose = (settings.BASE_DIR / "docker-compose.yml").read_text()
     assert "manage.py migrate --no-input && python manage.py instruments_load" in compose
 
