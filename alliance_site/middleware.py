@@ -1,13 +1,13 @@
 """What every request must satisfy and every response carries."""
 
 import logging
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Timer
 from urllib.parse import unquote_to_bytes
+from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -64,7 +64,7 @@ class RequestLog:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        number = secrets.token_hex(8)
+        number = str(uuid4())
         mark, began = request_id.set(number), time.perf_counter()
         try:
             response = self.get_response(request)

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from alliance_site.logs import request_id
 from alliance_site.middleware import away
 from alliance_site.policy import ANYONE, SIGNED_IN, permitted
 from alliance_site.subjects import KINDS, NOBODY, Subject, acting_role, subject_of
@@ -117,6 +118,7 @@ PLAIN = frozenset(
         "own-trace",
         "practice",
         "shared-practices",
+        "status",
         "admin-home",
         "clinic-choose",
         "clinic-describe",
@@ -167,14 +169,13 @@ class TraceMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        number = uuid4()
+        number = UUID(request_id.get())
         with audit.trail(audit.Trail(number, cache(partial(_role, request)))):
             response = self.get_response(request)
             try:
                 _write(request, response)
             except (OperationalError, InterfaceError) as error:
                 response = away(request, error)
-        response.headers["X-Request-ID"] = str(number)
         return response
 
 
