@@ -19,13 +19,6 @@ MAX_NAME = 120
 MAX_LINE = 1 << 20
 
 
-def whole_lines(piece: bytes) -> bytes:
-    """A piece without the row that it ends in the middle of. A line that goes on for half of it is no row of
-    ratings and stays: whoever reads it refuses it."""
-    end = piece.rfind(b"\n") + 1
-    return piece if 2 * end < len(piece) else piece[:end]
-
-
 def separator(head: bytes) -> str:
     """What separates the cells: of the marks that stand equally often in the first two lines, the one least
     likely to stand inside of a cell; else the one that stands most often in the first."""

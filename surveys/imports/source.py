@@ -42,6 +42,13 @@ class Head:
         return cls(columns, tuple((number, cells) for number, cells in found["rows"]))
 
 
+def whole_lines(piece: bytes) -> bytes:
+    """A piece without the row that it ends in the middle of. A line that goes on for half of it is no row of
+    ratings and stays: whoever reads it refuses it."""
+    end = piece.rfind(b"\n") + 1
+    return piece if 2 * end < len(piece) else piece[:end]
+
+
 def kind_of(start: bytes) -> str:
     """By its first bytes; its name is not looked at."""
     return SAV if spss.is_spss(start) else CSV

@@ -23,7 +23,6 @@ from surveys.access import Actor
 from surveys.fields import encrypt_bytes
 from surveys.imports import mapping as mappings
 from surveys.imports import source
-from surveys.imports.csvfile import whole_lines
 from surveys.imports.mapping import MappingRefused, columns_sha256
 from surveys.imports.reasons import FileRefused
 from surveys.models import (
@@ -104,8 +103,8 @@ def import_upload(
         ImportChunk.objects.create(batch=batch, number=number, content=encrypt_bytes(piece))
     batch.sha256, batch.kind = digest.hexdigest(), source.kind_of(first)
     try:
-        # Of a text its first whole lines are enough; an SPSS file says at its end how many rows it has.
-        begin = first if len(first) == batch.n_bytes else whole_lines(first)
+        # An SPSS file says at its end how many rows it has.
+        begin = first if len(first) == batch.n_bytes else source.whole_lines(first)
         head = source.head([begin] if batch.kind == source.CSV else stored_pieces(batch))
     except FileRefused as refusal:
         raise ImportRefused(translated(refusal.sentence, _), "file") from refusal
