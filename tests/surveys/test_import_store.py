@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -357,7 +357,9 @@ def test_two_files_about_the_same_people_stored_at_once_bring_them_once(cast: Ca
         store_ask(batch=batch, consent="Signed.", actor=cast.clinic_admin)
 
     def store(batch: ImportBatch) -> None:
-        batch_store(str(batch.pk), silent)()
+        write = batch_store(str(batch.pk), silent)
+        with transaction.atomic():
+            write()
         connection.close()
 
     n_before = Patient.objects.count()
