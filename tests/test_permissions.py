@@ -123,7 +123,14 @@ def client_of(actor: str, cast: Cast) -> Client:
     return client
 
 
-@pytest.mark.parametrize("actor", ACTORS)
+# Who is nobody here, or nobody much, walks all of it among the long tests.
+@pytest.mark.parametrize(
+    "actor",
+    [
+        pytest.param(actor, marks=pytest.mark.slow if actor in ("superuser", "stranger", "colleague") else ())
+        for actor in ACTORS
+    ],
+)
 def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town: Cast, actor: str) -> None:
     role = {"anonymous": "", "colleague": "therapist", "stranger": "therapist|researcher"}.get(actor, actor)
     roles = {"operator"} if actor == "superuser" else set(role.split("|"))

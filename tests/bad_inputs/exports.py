@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pandas as pd
+import pytest
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -121,7 +122,7 @@ def differing(desk: Desk) -> None:
     assert study.snapshots.get(number=3).counts["n_patients"] == 19, "the same selection may grow by one"
 
 
-@row(80, "same export 50 x/day")
+@row(80, "same export 50 x/day", pytest.mark.slow)
 def fifty_times(desk: Desk) -> None:
     export, client, clinic = built(desk), confirmed(desk), signed_in(desk.admin)
     contents = {bytes_of(client.get(file_of(export))) for _ in range(10)}
@@ -139,7 +140,7 @@ def table(content: bytes, name: str) -> pd.DataFrame:
         return pd.read_parquet(io.BytesIO(archive.read(f"data/{name}.parquet")))
 
 
-@row(81, "download link after 24 h or other user")
+@row(81, "download link after 24 h or other user", pytest.mark.slow)
 def after_a_day(desk: Desk) -> None:
     """Another user: row 76. Made again, the file is the same bytes."""
     export, client = built(desk), confirmed(desk)

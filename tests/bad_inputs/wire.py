@@ -6,6 +6,8 @@ that comes byte by byte (README, "Run it in a clinic").
 
 import time
 
+import pytest
+
 from tests.bad_inputs.rows import CANARY, row
 from tests.bad_inputs.server import SECONDS, said
 from tests.journeys.conftest import ROOT
@@ -15,7 +17,7 @@ HEAD = (
 )
 
 
-@row(29, "slow body (1 byte/s)")
+@row(29, "slow body (1 byte/s)", pytest.mark.slow)
 def slow(server: int) -> None:
     begun = time.monotonic()
     answer = said(server, f"{HEAD}Content-Length: 600\r\n\r\n", *(CANARY * 60), every=0.1)

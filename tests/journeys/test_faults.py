@@ -13,6 +13,8 @@ import pytest
 from alliance_site.embedded import urls
 from tests.journeys.conftest import VAR, Site, wait_for
 
+pytestmark = pytest.mark.slow
+
 FIELD = re.compile(r'name="(csrfmiddlewaretoken|key|version)" value="([^"]+)"')
 
 

@@ -189,6 +189,7 @@ def test_from_the_code_to_the_hand_back_nothing_stays(
     context.close()
 
 
+@pytest.mark.slow
 def test_idle_goes_back_to_the_lock_page_and_a_later_code_goes_on(
     site: Site, browser: Browser, desk: Desk
 ) -> None:
@@ -245,6 +246,7 @@ def test_idle_goes_back_to_the_lock_page_and_a_later_code_goes_on(
     context.close()
 
 
+@pytest.mark.slow
 def test_an_answer_that_could_not_be_saved_does_not_hold_the_page_open(
     site: Site, browser: Browser, desk: Desk
 ) -> None:
@@ -266,6 +268,7 @@ def test_an_answer_that_could_not_be_saved_does_not_hold_the_page_open(
     context.close()
 
 
+@pytest.mark.slow
 def test_wrong_codes_tell_nothing_and_the_fifth_is_followed_by_a_pause(
     site: Site, browser: Browser, desk: Desk
 ) -> None:
@@ -298,6 +301,7 @@ def test_wrong_codes_tell_nothing_and_the_fifth_is_followed_by_a_pause(
     context.close()
 
 
+@pytest.mark.slow
 def test_only_the_pin_of_the_staff_leads_out(site: Site, browser: Browser) -> None:
     context = browser.new_context(**TABLET)
     page = enrol(site, context, "Reception")
@@ -319,6 +323,7 @@ def test_only_the_pin_of_the_staff_leads_out(site: Site, browser: Browser) -> No
     context.close()
 
 
+@pytest.mark.slow
 def test_a_device_that_the_clinic_ends_is_a_tablet_no_more(site: Site, browser: Browser, desk: Desk) -> None:
     context, office = browser.new_context(**TABLET), browser.new_context(**DESK)
     page = enrol(site, context, "Lost one")
@@ -342,6 +347,7 @@ def test_a_device_that_the_clinic_ends_is_a_tablet_no_more(site: Site, browser: 
     office.close()
 
 
+@pytest.mark.slow
 def test_without_script_the_form_works_and_the_page_refreshes_itself(
     site: Site, browser: Browser, desk: Desk
 ) -> None:

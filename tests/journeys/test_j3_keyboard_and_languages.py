@@ -11,6 +11,8 @@ from tests.journeys.test_j1_patient_phone import ANSWERS, SAVED, begin, form_id,
 from tests.journeys.test_main_job import DESK, PHONE
 from tests.journeys.test_pages import faults
 
+pytestmark = pytest.mark.slow
+
 # What is left of a small laptop's window at 400 % zoom.
 LOW = {"width": 320, "height": 256}
 N_OPTIONS = 8

@@ -15,7 +15,9 @@ from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_s
 from tests.journeys.test_pages import faults
 
 SIZES = pytest.mark.parametrize(
-    ("size", "choice"), [(PHONE, "exclude"), (DESK, "erase")], ids=["phone", "desktop"]
+    ("size", "choice"),
+    [(PHONE, "exclude"), pytest.param(DESK, "erase", marks=pytest.mark.slow)],
+    ids=["phone", "desktop"],
 )
 ANSWERS = [6, 5, 7, 2, 6, 5, 6, 4, 7, 3, 5, 6]
 PICTURES = ROOT / "var" / "journey-pictures"

@@ -17,6 +17,8 @@ from tests.journeys.pages import DRAWN
 from tests.journeys.test_j4_withdrawal import assert_fine
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send, sign_in
 
+pytestmark = pytest.mark.slow
+
 SIZES = pytest.mark.parametrize(
     "size", [pytest.param(PHONE, id="phone", marks=pytest.mark.slow), pytest.param(DESK, id="desktop")]
 )

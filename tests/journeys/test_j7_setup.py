@@ -30,9 +30,8 @@ def go_on(page: Page) -> None:
     page.get_by_role("button", name="Save and go on").click()
 
 
-@pytest.mark.parametrize(
-    ("size", "script"), [("phone", True), pytest.param("desk", False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "script"), [("phone", True), ("desk", False)])
 def test_a_study_is_set_up_left_resumed_tried_out_and_activated(
     site: Site, browser: Browser, size: str, script: bool
 ) -> None:
@@ -198,6 +197,7 @@ def test_two_taps_on_a_button_enter_one_patient(site: Site, browser: Browser) ->
     page.context.close()
 
 
+@pytest.mark.slow
 def test_old_ratings_are_brought_in_checked_stored_and_taken_out_again(
     site: Site, browser: Browser, tmp_path: Path
 ) -> None:

@@ -33,6 +33,8 @@ from django.utils import timezone
 from surveys.models import Patient, Therapist, Therapy, Study
 from surveys.services.patients import patient_contact_set
 from surveys.services.sessions import session_close
+
+pytestmark = pytest.mark.slow
 study = Study.objects.get(code="DEMO")
 therapist = Therapist.objects.get(user__email="therapist@demo.example")
 patient = Patient.objects.create(clinic=study.clinic)
