@@ -21,6 +21,8 @@ from tests.journeys.conftest import ROOT, VAR, Site, running_site, wait_for
 from tests.journeys.mail_sink import Sink
 from tests.journeys.test_faults import begin, filled
 
+pytestmark = pytest.mark.slow
+
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/r/([A-Za-z0-9_-]{43})/")
 RUN = re.compile(rb"[A-Za-z0-9_-]{43,}")
 PIN = "917305824"
@@ -33,8 +35,6 @@ from django.utils import timezone
 from surveys.models import Patient, Therapist, Therapy, Study
 from surveys.services.patients import patient_contact_set
 from surveys.services.sessions import session_close
-
-pytestmark = pytest.mark.slow
 study = Study.objects.get(code="DEMO")
 therapist = Therapist.objects.get(user__email="therapist@demo.example")
 patient = Patient.objects.create(clinic=study.clinic)
