@@ -374,6 +374,7 @@ def left_out_title(reason: str, words: Words) -> str:
 def stage(code: str, words: Words) -> str:
     _ = words.translate
     return {
+        "": _("At work"),
         "reading": _("Freezing the data"),
         "writing": _("Freezing the data"),
         "frame": _("Putting the ratings together"),

@@ -16,7 +16,7 @@ from analytics.selection import Selection
 from analytics.services.analyses import JOB, analysis_ask
 from analytics.services.locks import lock_make
 from surveys import jobs
-from surveys.models import AuditEvent, Role, Study, Therapist, Therapy
+from surveys.models import AuditEvent, Job, Role, Study, Therapist, Therapy
 from tests import factories
 from tests.analytics.clinics import rated_clinic
 from tests.conftest import signed_in
@@ -66,6 +66,10 @@ def test_a_question_is_asked_answered_and_traced_to_its_data() -> None:
     address = reverse("desk-analysis", args=[analysis.pk])
     assert (response.status_code, response["Location"]) == (302, address)
     assert "Waiting for its turn" in client.get(address).content.decode()
+    # Taken, and not heard of yet.
+    Job.objects.update(state="running")
+    assert "At work" in client.get(address).content.decode()
+    Job.objects.update(state="pending")
     jobs.run_due(30, is_long=True)
     page = client.get(address).content.decode()
     snapshot = Snapshot.objects.get()

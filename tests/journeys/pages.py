@@ -604,7 +604,7 @@ def plan_study(page: Page, site: Site) -> Iterator[str]:
     page.locator("[name=n_studies]").fill("50")
     page.locator("[name=effects][value='difference.level']").uncheck()
     page.locator("main form button.button-primary").click()
-    page.wait_for_selector("#job [role=status]")
+    page.wait_for_selector("#job [role=status], #result figure")
     yield "plan-waits"
     page.wait_for_selector("#result figure", timeout=120_000)
     yield "plan"
@@ -657,7 +657,7 @@ def locked_question(page: Page, site: Site) -> Iterator[str]:
     for box in page.locator("[name=predictors]").all():
         box.check()
     page.locator("main form button.button-primary").click()
-    page.wait_for_selector("#job [role=status]")
+    page.wait_for_selector("#job [role=status], #result .notice")
     yield "analysis-waits"
     page.wait_for_selector("#result .notice", timeout=60_000)
     yield "analysis-refused"
