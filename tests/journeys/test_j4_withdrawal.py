@@ -16,7 +16,7 @@ from tests.journeys.test_pages import faults
 
 SIZES = pytest.mark.parametrize(
     ("size", "choice"),
-    [(PHONE, "exclude"), pytest.param(DESK, "erase", marks=pytest.mark.slow)],
+    [(PHONE, "exclude"), (DESK, "erase")],
     ids=["phone", "desktop"],
 )
 ANSWERS = [6, 5, 7, 2, 6, 5, 6, 4, 7, 3, 5, 6]
