@@ -87,23 +87,18 @@ def _mail_and_disk(found: Figures) -> Iterator[Line]:
 
 
 def _safety(found: Figures) -> Iterator[Line]:
-    old = found.backup_at is None or found.is_older(found.backup_at, status.BACKUP_OLD)
     words = _("The data in the last good one are of:") if found.backup_at else _("There is no good one yet.")
-    if found.is_backup_good is False:
-        words = _("The last one failed. %(words)s") % {"words": words}
-    yield Line(
-        _("Backup"),
-        words,
-        found.backup_at,
-        _("Make one a day: manage.py backup") if old or not found.is_backup_good else "",
-    )
-    old = found.drill_at is None or found.is_older(found.drill_at, status.DRILL_OLD)
+    old = found.backup_at is None or found.is_older(found.backup_at, status.BACKUP_OLD)
+    todo = _("Make one a day: manage.py backup")
+    yield _run(_("Backup"), words, found.backup_at, found.is_backup_good, old, todo)
     words = _("A backup was last restored well:") if found.drill_at else _("None was restored to try it yet.")
-    if found.is_drill_good is False:
+    old = found.drill_at is None or found.is_older(found.drill_at, status.DRILL_OLD)
+    todo = _("Rehearse once a month: manage.py drill_restore")
+    yield _run(_("Restore drill"), words, found.drill_at, found.is_drill_good, old, todo)
+
+
+def _run(part: str, words: str, at: datetime | None, is_good: bool | None, old: bool, todo: str) -> Line:
+    """`words` and `at` are of the last good one; `is_good` is whether the last of all was."""
+    if is_good is False:
         words = _("The last one failed. %(words)s") % {"words": words}
-    yield Line(
-        _("Restore drill"),
-        words,
-        found.drill_at,
-        _("Rehearse once a month: manage.py drill_restore") if old or not found.is_drill_good else "",
-    )
+    return Line(part, words, at, todo if old or not is_good else "")

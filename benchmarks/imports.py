@@ -22,7 +22,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,24 +144,7 @@ def measure(folder: str, url: str, n_rows: int) -> dict[str, Any]:
     found["upload"] = round(time.perf_counter() - begun, 1)
     mapping = first_mapping(batch, imports.read_head(batch), session_instruments(study))
     imports.mapping_set(batch=batch, mapping=mapping, actor=admin)
-    slow: list[float] = []
-    steps = {
-        "check": lambda: imports.check_ask(batch=batch, actor=admin),
-        "store": lambda: imports.store_ask(batch=batch, consent="Simulated.", actor=admin),
-        "take out": lambda: imports.undo_ask(batch=batch, actor=admin),
-    }
-    memory = before
-    for name, ask in steps.items():
-        ask()
-        pipe.send("run")
-        slow += pages(client, page, pipe)
-        seconds, memory = pipe.recv()
-        found[name] = round(seconds, 1)
-        batch.refresh_from_db()
-        print(name, seconds, memory, batch.state, batch.counts, file=sys.stderr, flush=True)
-        if name == "store":
-            found["counts"] = batch.counts
-            found["memory_mb"] = {"before": round(before), "peak": round(memory)}
+    slow = _steps(batch, admin, found, partial(pages, client, page, pipe), pipe, before)
     pipe.send("stop")
     worker.join()
     return {
@@ -169,7 +153,7 @@ def measure(folder: str, url: str, n_rows: int) -> dict[str, Any]:
         "against": f"a bare COPY of the same {n_rows} rows ({copied:.1f} s)",
         "rows": n_rows,
         "file_mb": round(path.stat().st_size / 1e6),
-        "seconds": {name: found[name] for name in ("upload", *steps)},
+        "seconds": {name: found[name] for name in ("upload", "check", "store", "take out")},
         "memory_mb": found["memory_mb"],
         "counts": {name: found["counts"][name] for name in imports.FIGURES},
         "page_ms": {
@@ -178,6 +162,38 @@ def measure(folder: str, url: str, n_rows: int) -> dict[str, Any]:
         },
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
     }
+
+
+def _steps(
+    batch: Any,
+    admin: Any,
+    found: dict[str, Any],
+    open_pages: Callable[[], list[float]],
+    pipe: Any,
+    before: float,
+) -> list[float]:
+    """Has the other process check, store and take out the file, and notes in `found` how long and with how
+    much memory; milliseconds of the pages that were opened meanwhile."""
+    from surveys.services import imports  # noqa: PLC0415
+
+    slow: list[float] = []
+    steps = {
+        "check": lambda: imports.check_ask(batch=batch, actor=admin),
+        "store": lambda: imports.store_ask(batch=batch, consent="Simulated.", actor=admin),
+        "take out": lambda: imports.undo_ask(batch=batch, actor=admin),
+    }
+    for name, ask in steps.items():
+        ask()
+        pipe.send("run")
+        slow += open_pages()
+        seconds, memory = pipe.recv()
+        found[name] = round(seconds, 1)
+        batch.refresh_from_db()
+        print(name, seconds, memory, batch.state, batch.counts, file=sys.stderr, flush=True)
+        if name == "store":
+            found["counts"] = batch.counts
+            found["memory_mb"] = {"before": round(before), "peak": round(memory)}
+    return slow
 
 
 def _idle(client: Any, page: str) -> list[float]:
