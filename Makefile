@@ -106,8 +106,8 @@ bench: install-dev ## runs benchmarks/, one JSON object each
 validation: install-dev ## coverage of intervals and bands in simulated studies; writes their figures in docs/ (minutes)
 	@for name in $(COVERAGE); do $(PY) -m benchmarks.$$name; done
 
-drill: install-dev ## kills every part of a whole site for ten minutes and counts what was lost (docs/faults.md)
-	@$(PY) -m benchmarks.faults --seconds 600
+drill: install-dev ## kills every part of a whole site, 50 times each among 10,000 forms, and counts what was lost (docs/faults.md)
+	@$(PY) -m benchmarks.faults --seconds 600 --forms 10000 --kills 50
 
 messages: install-dev ## collects the words of the pages into the catalogues and compiles them
 	@$(PY) -m tools.messages

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults [--seconds 60] [--double] [--only P1 P8]` prints one JSON object.
+"""`python -m benchmarks.faults [--seconds 60] [--forms N --kills N] [--double] [--only P1]` prints JSON.
 
 Exit status 1 where anything was lost, doubled or otherwise not as promised; then the data stay for a look.
 """
@@ -18,6 +18,10 @@ NAMES = ("P4", "P8", "P5", "P1", "P13", "P2", "P12")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults")
     parser.add_argument("--seconds", type=float, default=60, help=f"of P1; from {FULL} on all of the others")
+    parser.add_argument("--forms", type=int, default=1, help="P1 goes on until so many are acknowledged")
+    parser.add_argument(
+        "--kills", type=int, default=1, help="P1 goes on until everything was killed so often"
+    )
     parser.add_argument("--double", action="store_true", help="two web and two workers on one database")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="P", help=", ".join(NAMES))
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10_000)
@@ -55,7 +59,7 @@ def main() -> int:
     }
     figures = conduct(
         chosen.var.resolve(),
-        Sizes(chosen.seconds, is_full),
+        Sizes(chosen.seconds, is_full, chosen.forms, chosen.kills),
         {name: promises[name] for name in NAMES if name in chosen.only},
         n_web=2 if chosen.double else 1,
         n_workers=2 if chosen.double else 1,

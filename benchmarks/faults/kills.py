@@ -28,9 +28,9 @@ class Killer:
         self.site, self.rng = site, rng
         self.killed: Counter[str] = Counter()
 
-    def has_hit(self, kinds: Iterable[str]) -> bool:
-        """Each of them at least once."""
-        return all(self.killed[kind] for kind in kinds)
+    def has_hit(self, kinds: Iterable[str], n: int = 1) -> bool:
+        """Each of them at least so often."""
+        return all(self.killed[kind] >= n for kind in kinds)
 
     def strike(self, kind: str) -> bool:
         """Whether there was something to kill; what is just being started again is left alone."""

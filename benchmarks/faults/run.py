@@ -55,10 +55,15 @@ SELECT count(*) FROM (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything a run of so many seconds does; a short one shortens leases and limits."""
+    """How much of everything a run of so many seconds does; a short one shortens leases and limits.
+
+    P1 goes on until `n_forms` are acknowledged and everything was killed `n_kills` times.
+    """
 
     seconds: float
     is_full: bool
+    n_forms: int = 1
+    n_kills: int = 1
 
     @property
     def pace(self) -> float:
@@ -169,7 +174,7 @@ def conduct(
     began = time.monotonic()
     try:
         site.start_servers()
-        planted = plant(round(sizes.seconds * FORMS_A_SECOND) + 3000, sizes.of(200, 40))
+        planted = plant(round(sizes.seconds * FORMS_A_SECOND) + sizes.n_forms + 3000, sizes.of(200, 40))
         site.start()
         _say(f"site with {len(planted.forms)} open forms", began)
         run = Run(site, planted, Journal(var / "journal.jsonl"), sizes, random.Random(seed))  # noqa: S311
