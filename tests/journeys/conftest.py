@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Parallel test workers have a site each.
@@ -202,13 +202,23 @@ def site() -> Iterator[Site]:
         yield running
 
 
+# What browsers refused under a page's content security policy, since the test began.
+violations: list[str] = []
+
+
+def _note_violation(message: ConsoleMessage) -> None:
+    if "Content Security Policy" in message.text:
+        violations.append(f"{message.page.url if message.page else ''}: {message.text}")
+
+
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(**launch: Any) -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.fail("The browser tests need Chromium: apt-get install chromium (or the like).")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, **launch)
+        browser.on("context", lambda context: context.on("console", _note_violation))
         yield browser
         browser.close()
 
@@ -218,3 +228,10 @@ def chromium() -> Iterator[Browser]:
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def no_page_breaks_its_content_security_policy() -> Iterator[None]:
+    violations.clear()
+    yield
+    assert violations == []

@@ -1,16 +1,15 @@
 """A patient on the tablet of the waiting room: staff start the form with a code and hand the tablet over; the
 next patient finds nothing of it."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.journeys.conftest import FLAGS, Site
+from tests.journeys.conftest import Site, chromium
 from tests.journeys.test_j1_patient_phone import (
     ANSWERS,
     answer,
@@ -38,15 +37,8 @@ NOTHING_OPENS = "No form opens with this code"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium with its memory of pages, which Playwright switches off and a tablet in a clinic has."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.fail("The browser tests need Chromium: apt-get install chromium (or the like).")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=program, args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]
-        )
+    with chromium(ignore_default_args=["--disable-back-forward-cache"]) as running:
         yield running
-        running.close()
 
 
 @dataclass(frozen=True)
