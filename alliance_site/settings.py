@@ -52,8 +52,9 @@ if not all(map(env.is_random, [SECRET_KEY, *SECRET_KEY_FALLBACKS])):
         'python -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
 
-# Encrypts the addresses of patients. Apart from SECRET_KEY: that one may be changed any day, this one only
-# with the old key left behind in FIELD_KEY_FALLBACKS.
+# Encrypts the addresses of patients and what is written about them. Apart from SECRET_KEY: that one may be
+# changed any day, this one only with the old key left behind in FIELD_KEY_FALLBACKS until
+# `manage.py field_keys_rotate` has written everything anew.
 FIELD_KEYS = [
     env.secret("FIELD_KEY") or (env.kept_secret(VAR / "field_key") if EMBEDDED else ""),
     *env.secret_list("FIELD_KEY_FALLBACKS"),
@@ -64,6 +65,10 @@ if not all(map(env.is_random, FIELD_KEYS)):
         "characters and a safe place of its own: without it they are lost. Make one with: "
         'python -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
+
+# Values inside of JSON that are encrypted with these keys, of tables that are not ours: table, column, and
+# the names in the object whose text (or list of texts) it is. Our own columns are found from the models.
+ENCRYPTED_IN_JSON: list[tuple[str, str, tuple[str, ...]]] = []
 
 # Names people in frozen data. Who has it and the database can tell who they are, so it may be kept from this
 # machine: without it nothing can be frozen, and care goes on.

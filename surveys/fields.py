@@ -7,6 +7,7 @@ new one in front. A row cannot be searched by such a column.
 import base64
 import hashlib
 from functools import cache
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -24,15 +25,12 @@ def _cipher(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def encrypt(text: str) -> str:
-    return _cipher(tuple(settings.FIELD_KEYS)).encrypt(text.encode()).decode()
+    return encrypt_bytes(text.encode()).decode()
 
 
 def decrypt(text: str) -> str:
     """Raises ImproperlyConfigured where no key of the site fits."""
-    try:
-        return _cipher(tuple(settings.FIELD_KEYS)).decrypt(text.encode()).decode()
-    except InvalidToken as error:
-        raise ImproperlyConfigured(_NO_KEY) from error
+    return decrypt_bytes(text.encode()).decode()
 
 
 def encrypt_bytes(content: bytes) -> bytes:
@@ -47,6 +45,25 @@ def decrypt_bytes(content: bytes) -> bytes:
         raise ImproperlyConfigured(_NO_KEY) from error
 
 
+def is_encrypted(content: bytes) -> bool:
+    """Whether a key of the site made it, which no other text is."""
+    try:
+        _cipher(tuple(settings.FIELD_KEYS)).decrypt(content)
+    except InvalidToken:
+        return False
+    return True
+
+
+def renewed(content: bytes) -> bytes | None:
+    """What is stored, under the first key; None where it is under that already. Raises ImproperlyConfigured
+    where no key of the site fits."""
+    try:
+        _cipher(tuple(settings.FIELD_KEYS[:1])).decrypt(content)
+    except InvalidToken:
+        return encrypt_bytes(decrypt_bytes(content))
+    return None
+
+
 class EncryptedText(models.TextField):
     """A text column whose plain value exists in Python only; empty text stays empty."""
 
@@ -55,3 +72,13 @@ class EncryptedText(models.TextField):
 
     def from_db_value(self, value: str | None, expression: object, connection: object) -> str | None:
         return decrypt(value) if value else value
+
+
+class EncryptedBytes(models.BinaryField):
+    """The same for bytes."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return encrypt_bytes(bytes(value)) if value else value
+
+    def from_db_value(self, value: memoryview | None, expression: object, connection: object) -> bytes | None:
+        return decrypt_bytes(bytes(value)) if value else None

@@ -121,6 +121,7 @@ BRIDGE = (
     "surveys.completion",
     "surveys.session_plan",
     "surveys.text_fields",
+    "surveys.fields",
     "surveys.access",
     "surveys.clinic_access",
     "surveys.practice_access",

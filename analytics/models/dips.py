@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from surveys.fields import EncryptedText
 from surveys.models import Response, Study, User
 
 
@@ -39,7 +40,7 @@ class DipReview(models.Model):
     response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
     rule = models.CharField(max_length=20)
     state = models.CharField(max_length=12, choices=State)
-    reason = models.TextField(
+    reason = EncryptedText(
         max_length=1000, blank=True, help_text="What was done, or why it was dismissed; empty only if seen"
     )
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

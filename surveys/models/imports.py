@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from surveys.fields import EncryptedText
+from surveys.fields import EncryptedBytes, EncryptedText
 from surveys.ids import uuid7
 from surveys.models.clinic import Clinic, User
 from surveys.models.people import Patient, Therapist
@@ -25,7 +25,10 @@ class ImportBatch(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="imports")
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="imports")
-    file_name = models.CharField(max_length=200, help_text="As the browser named it; nothing follows from it")
+    file_name = EncryptedText(
+        max_length=200,
+        help_text="As the browser named it, perhaps after people; nothing follows from it",
+    )
     sha256 = models.CharField(max_length=64)
     n_bytes = models.PositiveBigIntegerField()
     kind = models.CharField(max_length=4, choices=[("csv", "CSV"), ("sav", "SPSS")])
@@ -38,7 +41,7 @@ class ImportBatch(models.Model):
     counts = models.JSONField(
         default=dict, help_text="What the last check of the whole file found; empty: not checked yet"
     )
-    consent = models.TextField(
+    consent = EncryptedText(
         max_length=2000, blank=True, help_text="Under which consent the data were collected, in words"
     )
     state = models.CharField(max_length=8, choices=State, default=State.OPEN)
@@ -69,7 +72,7 @@ class ImportChunk(models.Model):
 
     batch = models.ForeignKey(ImportBatch, on_delete=models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()
-    content = models.BinaryField()
+    content = EncryptedBytes()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["batch", "number"], name="import_chunk_once")]

@@ -21,7 +21,6 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from surveys.fields import decrypt_bytes
 from surveys.ids import uuid7
 from surveys.imports import source
 from surveys.imports.mapping import Mapping
@@ -71,7 +70,7 @@ def pieces(batch: ImportBatch) -> Iterator[bytes]:
         content = batch.chunks.filter(number=number).values_list("content", flat=True).first()
         if content is None:
             return
-        yield decrypt_bytes(bytes(content))
+        yield bytes(content)
         number += 1
 
 
