@@ -102,7 +102,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(SUPERVISOR, "supervisor-home", "supervision-file"),
     **_lines(SUPERVISOR, "shared-practices", "supervisee-practice"),
     **_lines(CLINIC_ADMIN, "admin-home", "clinic-messages", "clinic-trace"),
-    **_lines(CLINIC_ADMIN, "people-staff", "people-patients", "people-therapy"),
+    **_lines(CLINIC_ADMIN, "people-staff", "people-patients", "people-therapy", "people-access-file-zip"),
     **_lines(
         CLINIC_ADMIN,
         "people-staff-new",
@@ -114,6 +114,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "clinic-describe",
         "consent-enter",
         "withdrawal-enter",
+        "people-access-file",
         methods=("GET", "POST"),
     ),
     **_lines(

@@ -89,6 +89,8 @@ TRACED: dict[str, Trace] = {
     **_each(Trace("messages.view", Fields.IDENTITY, _SEARCH), "clinic-messages"),
     **_each(Trace("patient.view", Fields.IDENTITY), "people-patient", "people-therapy-new", "api-patient"),
     **_each(Trace("patient.view", Fields.IDENTITY), "consent-enter", "withdrawal-enter", "form-links"),
+    **_each(Trace("patient.view", Fields.IDENTITY), "people-access-file"),
+    **_each(Trace("patient.access-file", Fields.RATINGS, writes_its_own=True), "people-access-file-zip"),
     **_each(Trace("import.view", Fields.IDENTITY), "import", "import-columns"),
     **_each(Trace("import.rejected", Fields.IDENTITY), "import-rejected"),
     # What a therapist says of their practice, to somebody else

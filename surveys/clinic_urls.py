@@ -3,6 +3,7 @@
 from django.urls import path
 
 from surveys.views import (
+    access_file,
     clinics,
     consent,
     imports,
@@ -44,6 +45,8 @@ urlpatterns = [
         consent.enter,
         name="consent-enter",
     ),
+    path("patients/<uuid:patient_id>/access-file/", access_file.ask, name="people-access-file"),
+    path("patients/<uuid:patient_id>/access-file/zip/", access_file.fetch, name="people-access-file-zip"),
     path("therapies/<uuid:therapy_id>/", people.therapy, name="people-therapy"),
     path("therapies/<uuid:therapy_id>/end/", people.therapy_close, name="people-therapy-end"),
     path("therapies/<uuid:therapy_id>/transfer/", people.therapy_move, name="people-therapy-transfer"),

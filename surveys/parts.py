@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404
+from django.utils.translation import gettext_lazy
 
 from surveys.models import (
     Assignment,
@@ -20,6 +21,14 @@ from surveys.models import (
     StudyVersion,
     Withdrawal,
 )
+from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
+
+# Why an item has no answer, for who filled the form.
+MISSING = {
+    SKIPPED: gettext_lazy("Left out"),
+    PREFER_NOT: gettext_lazy("Prefer not to answer"),
+    NOT_SHOWN: gettext_lazy("Not asked"),
+}
 
 
 def consent_text(version: StudyVersion, languages: Sequence[str]) -> ConsentText | None:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 from surveys.desk import study_arms
 from surveys.models import Patient, Role, Study, Therapist, Therapy, User
 from surveys.readiness import form_languages
+from surveys.services.access_files import Asked
 from surveys.services.people import GRANTABLE
 from surveys.text_fields import OwnWords
 
@@ -59,6 +60,21 @@ class PatientForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["language"].choices = list(form_languages().items())  # type: ignore[attr-defined]
+
+
+class AccessFileForm(forms.Form):
+    """Before a file with everything about a patient is made."""
+
+    asked = forms.ChoiceField(
+        label=gettext_lazy("How did the patient ask for it?"),
+        choices=Asked.choices,
+        widget=forms.RadioSelect,
+        error_messages=CHOOSE,
+    )
+    is_checked = forms.BooleanField(
+        label=gettext_lazy("I made sure that it is this patient who asks."),
+        error_messages={"required": gettext_lazy("Check first who asks: the file holds every answer.")},
+    )
 
 
 class TherapyForm(forms.Form):

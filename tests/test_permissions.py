@@ -225,6 +225,7 @@ OWN_PAGES = {
         "people-patients",
         "people-patient-new",
         "people-patient",
+        "people-access-file",
         "people-therapy-new",
         "people-therapy",
         "setup-studies",

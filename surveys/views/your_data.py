@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from surveys import audit
 from surveys.access import LinkState, get_link, get_visitor_or_404, response_of_code
 from surveys.models import Assignment, Patient, Response, Sharing, StudyVersion, Withdrawal
-from surveys.parts import OwnPart, own_language, own_part_or_404, own_parts, own_responses
-from surveys.scoring import NOT_SHOWN, PREFER_NOT, SKIPPED
+from surveys.parts import MISSING, OwnPart, own_language, own_part_or_404, own_parts, own_responses
+from surveys.scoring import NOT_SHOWN
 from surveys.services.consent import sharing_narrow
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.trace_access import reading_days
@@ -52,11 +52,6 @@ TOO_MANY_CODES = Notice(
     gettext_lazy("Too many wrong codes"),
     gettext_lazy("For a quarter of an hour no code is looked at here. Then try again, or call the clinic."),
 )
-MISSING = {
-    SKIPPED: gettext_lazy("Left out"),
-    PREFER_NOT: gettext_lazy("Prefer not to answer"),
-    NOT_SHOWN: gettext_lazy("Not asked"),
-}
 ELSEWHERE = gettext_lazy("Answered on another device, so it is not shown here")
 SEE_LESS = {
     Sharing.NONE: gettext_lazy("Nothing: only that I sent it"),
