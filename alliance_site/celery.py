@@ -38,6 +38,8 @@ app.conf.update(
         },
         # What has expired cannot be fetched; its bytes need not lie about.
         "expired-files": {"task": "analytics.tasks.drop_expired_files", "schedule": crontab(minute=37)},
+        # At night, and again later in case nobody was there; what is gone is not there to go.
+        "retention": {"task": "surveys.tasks.request_retention", "schedule": crontab(hour="2,14", minute=41)},
         # Of a ring that was missed the next one makes up; the head leaves the machine once a day.
         "seals": {"task": "surveys.tasks.seal_trace", "schedule": crontab(minute="*/10")},
         "head": {"task": "surveys.tasks.tell_head", "schedule": crontab(hour=5, minute=23)},

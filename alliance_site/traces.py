@@ -124,6 +124,7 @@ PLAIN = frozenset(
         "admin-home",
         "clinic-choose",
         "clinic-describe",
+        "retention",
         "tablets",
         "licences",
         "people-staff",

@@ -8,14 +8,14 @@ from analytics.services.dip_tally import study_dips_count
 from analytics.services.exports import JOB as EXPORT
 from analytics.services.exports import export_build, files_drop
 from analytics.services.freeze import JOB as FREEZE
-from analytics.services.freeze import snapshot_freeze, snapshots_of
+from analytics.services.freeze import snapshot_freeze, snapshots_forget, snapshots_of
 from analytics.services.panels import study_panels_make
 from analytics.services.plans import JOB as PLAN
 from analytics.services.plans import plan_simulate
 from analytics.services.practice_bands import clinic_bases_make
 from analytics.services.refit import study_refit
 from analytics.services.sums import study_sums_check, sums_checks_request
-from surveys import hindrances, jobs
+from surveys import echoes, hindrances, jobs
 
 jobs.register("refit", study_refit)
 jobs.register("check_sums", study_sums_check)
@@ -25,6 +25,7 @@ jobs.register("make_panels", study_panels_make)
 jobs.register_long(FREEZE, snapshot_freeze)
 jobs.register_long(PLAN, plan_simulate)
 hindrances.register(snapshots_of)
+echoes.register(snapshots_forget)
 jobs.register_long(EXPORT, export_build)
 jobs.register_long(ANALYSE, analysis_answer)
 

@@ -10,6 +10,8 @@ from surveys import jobs
 from surveys.services.assignments import therapy_sync, trait_forms_assign
 from surveys.services.imports import CHECK, STORE, UNDO, batch_check, batch_store, batch_undo
 from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message_send
+from surveys.services.retention import JOB as RETENTION
+from surveys.services.retention import retention_job, retention_request
 from surveys.services.seals import head_tell, seals_add
 from surveys.services.withdrawal_list import withdrawals_list
 
@@ -32,6 +34,7 @@ jobs.register("forms", _sync)
 # A folder that cannot be written to, a full disk: worth a longer wait.
 jobs.register("list_withdrawals", _list, retry_after=RETRY_AFTER)
 jobs.register(JOB, message_send, retry_after=RETRY_AFTER, give_up=message_give_up)
+jobs.register_long(RETENTION, retention_job)
 jobs.register_long(CHECK, batch_check)
 jobs.register_long(STORE, batch_store)
 jobs.register_long(UNDO, batch_undo)
@@ -60,6 +63,11 @@ def _end_this_process() -> None:
 @shared_task(name="surveys.tasks.assign_trait_forms", soft_time_limit=50, time_limit=55)
 def assign_trait_forms() -> None:
     trait_forms_assign()
+
+
+@shared_task(name="surveys.tasks.request_retention", soft_time_limit=50, time_limit=55)
+def request_retention() -> None:
+    retention_request()
 
 
 @shared_task(name="surveys.tasks.seal_trace", soft_time_limit=50, time_limit=55)

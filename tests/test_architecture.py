@@ -108,6 +108,7 @@ PURE = {
     ),
     "surveys.demo.parameters": ("surveys.packs",),
     "alliance_site.headers": (),
+    "surveys.retention": (),
 }
 # The pure rooms of surveys may be called from anywhere.
 BRIDGE = (
@@ -130,6 +131,7 @@ BRIDGE = (
     "surveys.jobs",
     "surveys.progress",
     "surveys.hindrances",
+    "surveys.echoes",
     "surveys.sentences",
     "surveys.audit",
     "surveys.ids",

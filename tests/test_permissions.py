@@ -216,6 +216,7 @@ OWN_PAGES = {
         "admin-home",
         "clinic-choose",
         "clinic-describe",
+        "retention",
         "clinic-completion",
         "clinic-messages",
         "clinic-trace",

@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Q
 from django.utils import timezone
 
 from analytics.frozen import Kind, Table, is_outcome, tables
-from analytics.models import Snapshot
+from analytics.models import Snapshot, StoredChunk, StoredFile
 from analytics.selection import Pseudonyms, Selection
 from analytics.services import frozen_sql
 from analytics.storage import sha256, store
@@ -201,6 +202,20 @@ def snapshots_of(study_id: UUID, patients: Sequence[UUID]) -> list[Sentence]:
             numbers=", ".join(numbers),
         )
     ]
+
+
+def snapshots_forget(study_id: UUID, patients: Sequence[UUID]) -> None:
+    """What an erasure does to frozen data, for answers that the clock deletes: snapshots that hold them go,
+    with all files made of them."""
+    rows = Snapshot.objects.filter(study=study_id, erased_at=None, patients__overlap=list(patients))
+    hit = list(rows.select_for_update(of=("self",)))
+    files = StoredFile.objects.filter(Q(snapshot__in=hit) | Q(export__snapshot__in=hit))
+    StoredChunk.objects.filter(file__in=files).delete()
+    files.delete()
+    for row in hit:
+        row.erased_at = timezone.now()
+        row.patients = [patient for patient in row.patients if patient not in patients]
+        row.save(update_fields=["erased_at", "patients"])
 
 
 def frozen_names(schema: Sequence[Table]) -> list[str]:

@@ -17,6 +17,7 @@ from surveys.models.messages import Message
 from surveys.models.operation import BackupRun
 from surveys.models.people import Patient, Therapist, Therapy
 from surveys.models.responses import Channel, DraftAnswer, Opening, Response, Score, Sharing
+from surveys.models.retention import KeepRule
 from surveys.models.schedule import (
     Assignment,
     ConsentText,
@@ -51,6 +52,7 @@ __all__ = [
     "ImportedPerson",
     "Instrument",
     "Job",
+    "KeepRule",
     "Licence",
     "Membership",
     "Message",

@@ -233,6 +233,7 @@ PAGES = (
     View("patient-new", "clinic_admin", "/clinic/patients/new/"),
     View("patient", "clinic_admin", by_link("/clinic/patients/", "/clinic/patients/0")),
     View("access-file", "clinic_admin", by_link("/clinic/patients/", "/clinic/patients/0", "/access-file/")),
+    View("retention", "clinic_admin", "/clinic/retention/"),
     View("patients-nothing-found", "clinic_admin", "/clinic/patients/?code=ZZZZ"),
     View("therapy-admin", "clinic_admin", by_link("/clinic/patients/", "/clinic/therapies/0")),
     View("therapy-new", "clinic_admin", by_link("/clinic/patients/", "/clinic/patients/0", "/therapy/")),
