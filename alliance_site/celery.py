@@ -40,6 +40,8 @@ app.conf.update(
         "expired-files": {"task": "analytics.tasks.drop_expired_files", "schedule": crontab(minute=37)},
         # At night, and again later in case nobody was there; what is gone is not there to go.
         "retention": {"task": "surveys.tasks.request_retention", "schedule": crontab(hour="2,14", minute=41)},
+        # What has ended opens nothing; that somebody was signed in need not be known for longer.
+        "sign-ins": {"task": "surveys.tasks.clear_sign_ins", "schedule": crontab(minute=47)},
         # Of a ring that was missed the next one makes up; the head leaves the machine once a day.
         "seals": {"task": "surveys.tasks.seal_trace", "schedule": crontab(minute="*/10")},
         "head": {"task": "surveys.tasks.tell_head", "schedule": crontab(hour=5, minute=23)},

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error
@@ -29,8 +30,10 @@ from surveys.away import is_database_away
 from surveys.browsers import browser_secret, tablet_secret
 from surveys.forms import shown_name
 from surveys.models import User
+from surveys.session_store import BROWSER
 from surveys.uploads import MAX_UPLOAD, is_upload_leave
 from surveys.uploads import NAME as LEAVE
+from surveys.user_agents import browser_and_system
 
 log = logging.getLogger(__name__)
 requests = logging.getLogger("alliance.request")
@@ -93,6 +96,21 @@ def _mark_of(request: HttpRequest) -> str:
     if user is None or isinstance(user, AnonymousUser):
         return ""
     return salted_hmac("alliance.logs", str(user.pk)).hexdigest()[:12]
+
+
+class NameBrowser:
+    """Tells a new sign-in in which browser it is, for the list of its owner's."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        session = request.session
+        # Looked at only where it was read already: the database may be away.
+        if "_session_cache" in session.__dict__ and SESSION_KEY in session and BROWSER not in session:
+            session[BROWSER] = browser_and_system(request.headers.get("User-Agent", ""))
+        return response
 
 
 class Language:

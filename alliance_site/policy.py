@@ -1,4 +1,5 @@
-"""Who may use which route: the one list, and the two gates that enforce it.
+"""Who may use which route, and for which of them they give their password again: the lists, and the two gates
+that enforce them.
 
 A route or method without a line here is refused; a test walks the URLconf and fails on one. Pages pass
 `PolicyMiddleware`, the API passes `PolicyPermission` (Django's own login middleware does not guard DRF).
@@ -17,6 +18,7 @@ from rest_framework.exceptions import PermissionDenied as NotPermitted
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from alliance_site.confirming import confirmation, is_confirmed
 from surveys.access import roles
 from surveys.api_access import token_scopes
 from surveys.models import Role, Scope, User
@@ -50,7 +52,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(ANYONE, "account_signup", "account_inactive", "account_reset_password_done"),
     **_lines(ANYONE, "account_reset_password_from_key_done"),
     **_lines(ANYONE, "account_reset_password_from_key", methods=("GET", "POST")),
-    **_lines(SIGNED_IN, "home"),
+    **_lines(SIGNED_IN, "home", "sign-ins"),
+    **_lines(SIGNED_IN, "sign-in-end", methods=("POST",)),
     **_lines(
         SIGNED_IN,
         "account_logout",
@@ -121,6 +124,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(
         CLINIC_ADMIN,
         "people-invite",
+        "people-sign-out",
         "people-leave",
         "retention-approve",
         "people-therapy-end",
@@ -184,6 +188,29 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
 }
 
 
+# Before these, who is signed in gives their password once more, unless they did so in the last quarter of an
+# hour (`alliance_site.confirming`): nobody who finds a browser signed in leaves with data, a key or a role.
+# A page that is there for the act alone asks when it is opened, so that nobody begins a form in vain; a page
+# that is read as well asks when its form is sent.
+CONFIRMED: frozenset[tuple[str, str]] = frozenset(
+    (route, method)
+    for routes, methods in (
+        # Coded data that leave, and whoever lets them
+        (("desk-export-file", "api-export-file"), ("GET",)),
+        (("desk-snapshot", "api-exports", "desk-export-approve", "desk-export-again"), ("POST",)),
+        (("clinic-request",), ("GET", "POST")),
+        # Accounts, roles and keys
+        (("people-staff-new", "people-account"), ("GET", "POST")),
+        (("people-invite", "people-sign-out", "people-leave", "sign-in-end"), ("POST",)),
+        (("api-tokens", "api-token-revoke"), ("POST",)),
+        # What cannot be taken back
+        (("withdrawal-enter",), ("GET", "POST")),
+    )
+    for route in routes
+    for method in methods
+)
+
+
 def _scope(scope: Scope, *routes: str, methods: tuple[str, ...] = ("GET",)) -> dict[tuple[str, str], str]:
     return {(route, method): scope.value for route in routes for method in methods}
 
@@ -234,6 +261,11 @@ def _route(request: HttpRequest) -> str:
     return request.resolver_match.view_name if request.resolver_match else ""
 
 
+def _is_confirmed(request: HttpRequest) -> bool:
+    method = "GET" if request.method == "HEAD" else request.method or ""
+    return (_route(request), method) not in CONFIRMED or is_confirmed(request)
+
+
 class PolicyMiddleware:
     """The gate of every page. Views of the API are left to `PolicyPermission`, which they must carry:
     a token is known only there."""
@@ -260,7 +292,7 @@ class PolicyMiddleware:
                 return HttpResponseNotAllowed(methods(route))
             raise PermissionDenied(_("This address has no rule that lets anybody in."))
         if is_permitted(request.user, allowed):
-            return None
+            return None if _is_confirmed(request) else confirmation(request)
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         raise PermissionDenied(_("Your role in the clinic does not include this page."))
@@ -280,6 +312,11 @@ class PolicyPermission(BasePermission):
             return False
         if not is_permitted(request.user, allowed):
             return False
+        # A token was made after the password was asked for; a browser may have been left alone.
+        if request.auth is None and not _is_confirmed(request._request):
+            raise NotPermitted(
+                "Confirm your password first: open /accounts/reauthenticate/ in this browser, then ask again."
+            )
         scopes = None if ANYONE in allowed else token_scopes(request.auth)
         needed = SCOPES.get((route, "GET" if method == "HEAD" else method))
         if scopes is not None and needed not in scopes:

@@ -140,6 +140,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "alliance_site.middleware.NameBrowser",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "alliance_site.traces.TraceMiddleware",
@@ -194,11 +195,14 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = False
+# How long a password that was given again counts, for what `alliance_site.policy` lists as CONFIRMED.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
 
-# Sessions and cookies: idle 30 minutes, ended with the browser
+# Sessions and cookies: idle 30 minutes, twelve hours in all (surveys.session_store), ended with the browser
+SESSION_ENGINE = "surveys.session_store"
 SESSION_COOKIE_AGE = 30 * 60
 # Idle, and not in the middle of a form: every request begins the half hour anew.
 SESSION_SAVE_EVERY_REQUEST = True

@@ -116,6 +116,7 @@ PLAIN = frozenset(
         "account_logout",
         "account_change_password",
         "account_reauthenticate",
+        "sign-ins",
         "api-tokens",
         "own-trace",
         "practice",

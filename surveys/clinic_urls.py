@@ -33,6 +33,7 @@ urlpatterns = [
     path("staff/new/", staff.staff_new, name="people-staff-new"),
     path("staff/<uuid:user_id>/", staff.account, name="people-account"),
     path("staff/<uuid:user_id>/invite/", staff.invite, name="people-invite"),
+    path("staff/<uuid:user_id>/sign-out/", staff.sign_out, name="people-sign-out"),
     path("staff/<uuid:user_id>/leave/", staff.leave, name="people-leave"),
     path("patients/", people.patients, name="people-patients"),
     path("patients/new/", people.patient_new, name="people-patient-new"),

@@ -13,6 +13,7 @@ from surveys.services.messages import JOB, RETRY_AFTER, message_give_up, message
 from surveys.services.retention import JOB as RETENTION
 from surveys.services.retention import retention_job, retention_request
 from surveys.services.seals import head_tell, seals_add
+from surveys.services.sign_ins import sign_ins_clear
 from surveys.services.withdrawal_list import withdrawals_list
 
 log = logging.getLogger(__name__)
@@ -78,3 +79,8 @@ def seal_trace() -> None:
 @shared_task(name="surveys.tasks.tell_head", soft_time_limit=50, time_limit=55)
 def tell_head() -> None:
     head_tell()
+
+
+@shared_task(name="surveys.tasks.clear_sign_ins", soft_time_limit=50, time_limit=55)
+def clear_sign_ins() -> None:
+    sign_ins_clear()

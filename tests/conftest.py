@@ -1,6 +1,7 @@
 """The cast: two clinics, and in the first one therapist, a colleague, a supervisor, an administrator and
 a researcher, and a stranger from the second."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -67,7 +68,20 @@ def patient_form(cast: Cast) -> Assignment:
     return factories.form_of(factories.hold_session(cast.therapy), "patient")
 
 
-def signed_in(user: User, **options: object) -> Client:
+def signed_in(user: User, *, is_confirmed: bool = True, **options: object) -> Client:
+    """Somebody who has just given their password again, too; the tests of that are without."""
     client = Client(**options)
     client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    if is_confirmed:
+        confirm(client, user)
     return client
+
+
+def confirm(client: Client, user: User, ago: float = 0) -> None:
+    """As if the user had given their password again so many seconds ago."""
+    session = client.session
+    session["account_authentication_methods"] = [
+        {"method": "password", "at": time.time() - ago, "reauthenticated": True}
+    ]
+    session["account_authentication_methods_user"] = str(user.pk)
+    session.save()

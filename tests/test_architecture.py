@@ -97,6 +97,7 @@ PURE = {
     "surveys.planning": ("surveys.packs",),
     "surveys.fhir": ("surveys.packs", "surveys.scoring"),
     "surveys.tokens": (),
+    "surveys.user_agents": (),
     "surveys.ids": (),
     "surveys.hindrances": ("surveys.sentences",),
     "surveys.imports": ("surveys.packs", "surveys.scoring", "surveys.sentences"),

@@ -167,6 +167,7 @@ OWN_PAGES = {
         "therapist-home",
         "agreement",
         "practice",
+        "sign-ins",
         "own-trace",
         "therapy",
         "session-log",
@@ -201,7 +202,7 @@ OWN_PAGES = {
         "api-export",
     ],
     "supervisor": ["supervisor-home", "supervision-file", "shared-practices", "api-tokens"],
-    "superuser": ["status"],
+    "superuser": ["status", "sign-ins"],
     "clinic_admin": [
         "status",
         "reception",

@@ -14,7 +14,7 @@ from django.conf import settings
 from psycopg2 import sql
 
 # Of who is signed in, and of counters: worth nothing tomorrow, and no session may come back to life.
-LEFT_OUT = ("django_session", "cache")
+LEFT_OUT = ("django_session", "surveys_signin", "cache")
 
 # Rows as text must not depend on how this server or account is set up.
 PLAIN = (

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -160,7 +159,7 @@ def export_stop(request: HttpRequest, export_id: UUID) -> HttpResponse:
 
 
 def file(request: HttpRequest, export_id: UUID) -> HttpResponseBase:
-    """The bytes; before the first of them, who asked gives their password once more."""
+    """The bytes, for who asked and has given their password once more; from then on also by the API."""
     row = get_own_export_or_404(request.user, export_id)
     # Asked for without a body, nothing is fetched, and nothing is written down.
     return HttpResponse() if request.method == "HEAD" else _fetched(request, row)
@@ -172,13 +171,8 @@ def _fetched(request: HttpRequest, row: Export) -> HttpResponseBase:
     except Gone as gone:
         return _export_page(request, row, 410, gone.state)
     except NotConfirmed:
-        return _confirmed(request, row)
-
-
-@reauthentication_required
-def _confirmed(request: HttpRequest, row: Export) -> HttpResponseBase:
-    export_confirm(export=row)
-    return _fetched(request, row)
+        export_confirm(export=row)
+        return _fetched(request, row)
 
 
 def download(row: Export, stored: StoredFile) -> StreamingHttpResponse:

@@ -27,6 +27,7 @@ from surveys.models.schedule import (
     Study,
     StudyVersion,
 )
+from surveys.models.sign_ins import SignIn
 from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Score",
     "Session",
     "Sharing",
+    "SignIn",
     "StartCode",
     "Study",
     "StudyVersion",

@@ -15,6 +15,7 @@ from surveys.ids import new_code
 from surveys.models import Clinic, Membership, Patient, Role, Therapist, User
 from surveys.readiness import form_languages
 from surveys.services.instruments import built_in_load
+from surveys.services.sign_ins import sign_ins_end
 
 # The role that sees coded data is not the clinic's own to give: an operator grants it.
 GRANTABLE = (Role.THERAPIST, Role.SUPERVISOR, Role.CLINIC_ADMIN)
@@ -230,6 +231,8 @@ def _memberships_set(clinic: Clinic, user: User, roles: Iterable[str], actor: Ac
             given=sorted(wanted - has),
             taken=sorted(has - wanted),
         )
+    if has and not Membership.objects.filter(user=user).exists():
+        sign_ins_end(user=user, actor=actor, clinic=clinic)
 
 
 def _refuse_language(language: str) -> None:

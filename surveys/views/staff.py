@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from surveys.clinic_access import get_staff_or_404
 from surveys.desk import (
@@ -25,6 +26,7 @@ from surveys.models import Clinic, Role, User
 from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
 from surveys.services.accounts import InvitationNotSent, account_invite
 from surveys.services.people import PeopleRefused, staff_add, staff_leave, staff_roles_set, supervisor_set
+from surveys.services.sign_ins import sign_ins_end
 from surveys.views.clinics import own_clinic
 from surveys.views.setup import refuse, sent
 
@@ -121,6 +123,16 @@ def leave(request: HttpRequest, user_id: UUID) -> HttpResponse:
         return redirect("people-account", person.pk)
     messages.success(request, _("%(name)s has no access any more.") % {"name": person.name or person.email})
     return redirect("people-staff")
+
+
+def sign_out(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    """Ends somebody's sessions, such as those of a telephone that was lost; they sign in again."""
+    clinic = own_clinic(request)
+    person = get_staff_or_404(clinic, user_id)
+    n = sign_ins_end(user=person, actor=request.user, clinic=clinic)
+    words = ngettext("%(n)s session was ended.", "%(n)s sessions were ended.", n) % {"n": n}
+    messages.success(request, words if n else _("They are not signed in anywhere."))
+    return redirect("people-account", person.pk)
 
 
 def _supervise(clinic: Clinic, user: User, supervisor: User | None, actor: object) -> None:

@@ -108,11 +108,12 @@ def test_from_the_request_to_the_file(snapshot: Snapshot, researcher: User, admi
     page = client.get(answer["Location"]).content.decode()
     assert "The file is ready" in page and "asked for your password once more" in page
     file = reverse("desk-export-file", args=[export.pk])
-    asked = client.get(file)
+    late = signed_in(researcher, is_confirmed=False)
+    asked = late.get(file)
     assert asked.status_code == 302 and asked["Location"].startswith(reverse("account_reauthenticate"))
     assert not AuditEvent.objects.filter(act="export.download").exists()
-    confirm(client)
-    content = fetch(client, export)
+    confirm(late)
+    content = fetch(late, export)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert {"MANIFEST.sha256", "MANIFEST.json", "data/therapies.parquet"} <= set(archive.namelist())
         about = json.loads(archive.read("MANIFEST.json"))

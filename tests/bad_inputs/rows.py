@@ -16,7 +16,7 @@ from django.http import HttpResponse
 
 CANARY = "canary6c1f"
 # What a refusal may write: who asked, when, how often, and by which session.
-TRACES = ("django_session", "cache", "surveys_auditevent", "knox_authtoken")
+TRACES = ("surveys_signin", "cache", "surveys_auditevent", "knox_authtoken")
 
 
 @dataclass(frozen=True)

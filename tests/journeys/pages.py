@@ -14,7 +14,7 @@ from itertools import count
 from playwright.sync_api import Browser, Page
 
 from tests.journeys.conftest import Site, new_link
-from tests.journeys.test_main_job import console_errors, sign_in
+from tests.journeys.test_main_job import confirm, console_errors, sign_in
 
 WALKS = count()
 DRAWN = "[...document.querySelectorAll('.vega-chart')].every((chart) => chart.dataset.ready === 'yes')"
@@ -198,6 +198,7 @@ PAGES = (
     View("form-links", "therapist", open_form_links),
     View("api-tokens", "researcher", "/accounts/tokens/"),
     View("password", "therapist", "/accounts/password/change/"),
+    View("sessions", "therapist", "/accounts/sessions/"),
     View("sign-in-again", "therapist", "/accounts/reauthenticate/"),
     View("sign-out", "therapist", "/accounts/logout/"),
     View("not-allowed", "therapist", "/clinic/"),
@@ -291,6 +292,7 @@ def walk(
         errors = console_errors(page)
         if role:
             sign_in(page, site, role)
+            confirm(page, site, role)
         for view in PAGES:
             if view.role == role:
                 page.goto(view.url(page, site))
@@ -489,10 +491,7 @@ def new_token(page: Page, site: Site) -> Iterator[str]:
     page.goto(f"{site.base_url}/accounts/tokens/")
     make = page.locator("main form:has([name=days]) button")
     page.locator("[name=name]").fill(f"Walk {next(WALKS)}")
-    for send in (make, page.locator("main form:has([name=password]) button")):
-        if send is not make:
-            page.fill("[name=password]", site.manifest["accounts"]["researcher"]["password"])
-        send.click()
+    make.click()
     page.wait_for_selector("main .notice-error")
     yield "api-token-slip"
     page.locator("[name=scopes]").first.check()

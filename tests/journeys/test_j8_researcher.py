@@ -92,6 +92,9 @@ def test_from_the_frozen_data_to_the_file_and_its_end(site: Site, browser: Brows
     page.get_by_label("What is the file for?").fill("A thesis on the bond of the two")
     page.get_by_label("Every answer, with dates", exact=False).check()
     page.get_by_role("button", name="Ask for it").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Confirm that it is you")
+    page.get_by_label("Password").fill(site.manifest["accounts"]["researcher"]["password"])
+    page.get_by_role("button", name="Confirm and send").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.get_by_label("What is the file for?")).to_have_value("A thesis on the bond of the two")
     page.get_by_label("Scale scores", exact=False).check()
@@ -105,19 +108,18 @@ def test_from_the_frozen_data_to_the_file_and_its_end(site: Site, browser: Brows
     admin.goto(f"{site.base_url}/clinic/")
     admin.get_by_role("link", name="Requests for data").first.click()
     admin.locator(f"a[href='/clinic/requests/{export}/']").click()
+    admin.get_by_label("Password").fill(site.manifest["accounts"]["clinic_admin"]["password"])
+    admin.get_by_role("button", name="Confirm").click()
     expect(admin.locator("main")).to_contain_text("A thesis on the bond of the two")
     expect(admin.locator("main")).to_contain_text("each patient is one of at least")
     admin.get_by_role("button", name="Approve").click()
     expect(admin.get_by_role("status")).to_contain_text("Approved")
 
-    # The password once more, then the file; a second time without.
+    # The password was given again a moment ago.
     page.reload()
     page.get_by_role("link", name="Fetch the file").wait_for(timeout=60_000)
-    page.get_by_role("link", name="Fetch the file").click()
-    page.wait_for_url("**/accounts/reauthenticate/**")
-    page.fill("input[name=password]", site.manifest["accounts"]["researcher"]["password"])
     with page.expect_download() as download:
-        page.get_by_role("button", name="Confirm").click()
+        page.get_by_role("link", name="Fetch the file").click()
     content = download.value.path().read_bytes()
     page.goto(f"{site.base_url}/exports/{export}/")
     assert fetch(page) == content

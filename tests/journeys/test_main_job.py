@@ -33,6 +33,14 @@ def sign_in(page: Page, site: Site, role: str) -> None:
     page.wait_for_url(lambda url: "/accounts/login/" not in url)
 
 
+def confirm(page: Page, site: Site, role: str) -> None:
+    """The password once more, for pages that ask for it; it holds for a quarter of an hour."""
+    page.goto(f"{site.base_url}/accounts/reauthenticate/")
+    page.fill("input[name=password]", site.manifest["accounts"][role]["password"])
+    page.locator("main").get_by_role("button").first.click()
+    page.wait_for_url(lambda url: "/reauthenticate/" not in url)
+
+
 def fill_and_send(page: Page, link: str, answers: list[int], sharing: str = "scores") -> str:
     page.goto(link)
     page.get_by_role("button", name="Start").click()
