@@ -199,12 +199,15 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
         (("desk-export-file", "api-export-file"), ("GET",)),
         (("desk-snapshot", "api-exports", "desk-export-approve", "desk-export-again"), ("POST",)),
         (("clinic-request",), ("GET", "POST")),
+        (("people-access-file",), ("POST",)),
+        (("people-access-file-zip",), ("GET",)),
         # Accounts, roles and keys
         (("people-staff-new", "people-account"), ("GET", "POST")),
         (("people-invite", "people-sign-out", "people-leave", "sign-in-end"), ("POST",)),
         (("api-tokens", "api-token-revoke"), ("POST",)),
         # What cannot be taken back
         (("withdrawal-enter",), ("GET", "POST")),
+        (("retention-approve",), ("POST",)),
     )
     for route in routes
     for method in methods

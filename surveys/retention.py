@@ -36,8 +36,6 @@ FIXED: Mapping[str, int] = {
     "links": 30,
     # Codes for tablets; since they were good.
     "codes": 30,
-    # Sign-ins; since they ended.
-    "sign_ins": 14,
     # Answers that were saved and not sent; since the form's end.
     "drafts": 1,
     # Tries from an address, visits, what pages remember; since they count no more.

@@ -27,7 +27,7 @@ def backwards(_apps: StateApps, _editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("surveys", "0021_keep_what_backups_did")]
+    dependencies = [("surveys", "0023_keep_sign_ins")]
     operations = [
         migrations.AlterField(
             "importbatch",

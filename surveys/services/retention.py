@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.contrib.sessions.models import Session as SignIn
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -204,8 +203,6 @@ def _technical(kind: str, limit: datetime) -> QuerySet:
         return DraftAnswer.objects.filter(assignment__closes_at__lt=limit)
     if kind == "codes":
         return StartCode.objects.filter(expires_at__lt=limit)
-    if kind == "sign_ins":
-        return SignIn.objects.filter(expire_date__lt=limit)
     if kind == "keys":
         return ClientKey.objects.filter(at__lt=limit)
     newer = Job.objects.filter(kind=OuterRef("kind"), scope=OuterRef("scope"), pk__gt=OuterRef("pk"))

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from allauth.account.decorators import reauthentication_required
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,7 +18,6 @@ SALT = "surveys.access-file"
 GOOD_FOR = 600
 
 
-@reauthentication_required(allow_get=True)
 def ask(request: HttpRequest, patient_id: UUID) -> HttpResponse:
     """What is in the file, and who it is for; after the password, a link that fetches it."""
     patient = get_patient_or_404(request.user, patient_id)

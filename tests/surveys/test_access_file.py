@@ -161,20 +161,13 @@ def ask(client: Client, patient: Patient, **fields: str) -> Any:
     return client.post(reverse("people-access-file", args=[patient.pk]), fields)
 
 
-def confirmed(cast: Cast) -> Client:
-    client = signed_in(cast.clinic_admin)
-    client.post(reverse("account_reauthenticate"), {"password": factories.PASSWORD})
-    return client
-
-
 SURE = {"asked": "in_person", "is_checked": "on"}
 
 
 def test_an_administrator_gets_it_after_the_check_and_the_password(cast: Cast, known: Patient) -> None:
-    before = signed_in(cast.clinic_admin)
-    refused = ask(before, known, **SURE)
-    assert refused.status_code == 302 and reverse("account_reauthenticate") in refused["Location"]
-    client = confirmed(cast)
+    refused = ask(signed_in(cast.clinic_admin, is_confirmed=False), known, **SURE)
+    assert refused.status_code == 401 and "Nothing was done yet" in refused.content.decode()
+    client = signed_in(cast.clinic_admin)
     unchecked = ask(client, known, asked="in_person")
     assert unchecked.status_code == 422 and "Check first who asks" in unchecked.content.decode()
     page = client.get(ask(client, known, **SURE)["Location"]).content.decode()
@@ -193,7 +186,7 @@ def test_an_administrator_gets_it_after_the_check_and_the_password(cast: Cast, k
 def test_the_link_is_for_one_patient_one_person_and_ten_minutes(
     cast: Cast, known: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = confirmed(cast)
+    client = signed_in(cast.clinic_admin)
     ticket = ask(client, known, **SURE)["Location"].split("ticket=")[1]
     other = cast.colleague_therapy.patient
     for patient in (known, other):
@@ -210,4 +203,4 @@ def test_the_link_is_for_one_patient_one_person_and_ten_minutes(
 def test_a_patient_of_another_clinic_does_not_exist(cast: Cast) -> None:
     stranger = cast.stranger_therapy.patient
     for name in ("people-access-file", "people-access-file-zip"):
-        assert confirmed(cast).get(reverse(name, args=[stranger.pk])).status_code == 404
+        assert signed_in(cast.clinic_admin).get(reverse(name, args=[stranger.pk])).status_code == 404

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.sessions.models import Session as SignIn
 from django.core.cache import cache
 from django.db import connection, models
 from django.urls import reverse
@@ -184,9 +183,6 @@ def technical(kind: str, cast: Cast, form: Assignment) -> tuple[type[models.Mode
             expires_at=NOW,
         )
         return StartCode, NOW
-    if kind == "sign_ins":
-        SignIn.objects.create(session_key="a" * 32, session_data="", expire_date=NOW)
-        return SignIn, NOW
     if kind == "keys":
         ClientKey.objects.create(user=cast.therapist, key="0" * 32, digest="0" * 64)
         return ClientKey, ClientKey.objects.get().at
