@@ -1,17 +1,40 @@
-"""Accounts are made by the clinic; nobody signs up."""
+"""How allauth behaves here: accounts are made by the clinic, and everybody has a second factor."""
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
+from allauth.core.internal.ratelimit import get_ip
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.stages import AuthenticateStage
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from alliance_site.factors import is_fresh, is_vouched_for, other_factors
+from surveys.fields import decrypt, encrypt
 from surveys.models import User
 from surveys.services.sign_ins import sign_ins_end
+
+# Who signed in that recently is not asked for the password again before a factor is set up.
+FRESH = 15 * 60
+WRONG_CODE = _("This code is not right, or it was used before. Wait for the next one and enter that.")
+TOO_MANY = _("There were too many wrong tries. Wait a minute before the next one, after many an hour.")
+
+
+class CodeStage(AuthenticateStage):
+    """Asks for the second factor, except where the operator vouches for the provider."""
+
+    def _should_handle(self, request: HttpRequest) -> bool:
+        return not is_vouched_for(request, self.login.user) and super()._should_handle(request)
 
 
 class ClosedAccountAdapter(DefaultAccountAdapter):
     error_messages = {
         **DefaultAccountAdapter.error_messages,
         "email_password_mismatch": _("E-mail address or password is not right."),
+        "incorrect_password": _("The password is not right."),
+        "too_many_login_attempts": TOO_MANY,
+        "rate_limited": TOO_MANY,
     }
 
     def set_password(self, user: User, password: str) -> None:
@@ -21,3 +44,59 @@ class ClosedAccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: object) -> str:
+        """Counted apart for each address: who guesses from elsewhere does not lock the owner out."""
+        key = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{key}:{get_ip(request)}"
+
+    def get_login_stages(self) -> list[str]:
+        own = "alliance_site.accounts.CodeStage"
+        stages = super().get_login_stages()
+        return [own if stage == "allauth.mfa.stages.AuthenticateStage" else stage for stage in stages]
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, str]]:
+        words = {
+            "reauthenticate": gettext("Use the password"),
+            "mfa_reauthenticate": gettext("Use a code"),
+            "mfa_reauthenticate:webauthn": gettext("Use a passkey"),
+        }
+        methods = super().get_reauthentication_methods(user)
+        return [method | {"description": words[method["id"]]} for method in methods]
+
+    def is_reauthentication_required(self, *, app: str, **options: object) -> bool:
+        request = context.request
+        if app == "allauth.mfa" and is_fresh(request, request.user, FRESH):
+            return False
+        return super().is_reauthentication_required(app=app, **options)
+
+
+class FactorAdapter(DefaultMFAAdapter):
+    """Secrets are encrypted at rest with the key of the fields; nobody takes their last factor away."""
+
+    error_messages = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": WRONG_CODE,
+        "cannot_delete_authenticator": _("This is your only second factor. Set up another one first."),
+        "cannot_generate_recovery_codes": _("Set up an app or a passkey first."),
+    }
+
+    def encrypt(self, text: str) -> str:
+        return encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return decrypt(encrypted_text)
+
+    def get_totp_issuer(self) -> str:
+        return f"Alliance Tracker ({context.request.get_host()})"
+
+    def build_totp_svg(self, url: str) -> str:
+        """Not used: the page has the picture of `surveys.qr`."""
+        return ""
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        return other_factors(authenticator)
+
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:
+        n = Authenticator.objects.filter(user=user, type=type).count()
+        return gettext("Passkey %(number)s") % {"number": n + 1}

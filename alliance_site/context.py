@@ -5,6 +5,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from alliance_site.factors import is_proven
 from analytics.data_selectors import request_news
 from analytics.selectors import SILENCE
 from surveys.access import administered_clinics, roles
@@ -21,7 +22,9 @@ def site(request: HttpRequest) -> dict[str, object]:
         "demo": settings.DEMO,
         "version": settings.VERSION,
         "on_tablet": bool(tablet_secret(request)),
-        "roles": SimpleLazyObject(lambda: roles(user)),
+        # The menu of who has not given a second factor leads nowhere yet.
+        "roles": SimpleLazyObject(lambda: roles(user) if is_proven(request, user) else frozenset()),
+        "sso": settings.OIDC_NAME,
         "worker_silence": SimpleLazyObject(lambda: worker_silence(SILENCE)),
         "request_news": SimpleLazyObject(lambda: request_news(user)),
         "has_clinics": SimpleLazyObject(lambda: administered_clinics(user).count() > 1),

@@ -124,3 +124,29 @@ def postgres(url: str) -> dict[str, object]:
         "PORT": str(port),
         "OPTIONS": {"connect_timeout": 2, **query},
     }
+
+
+def oidc() -> tuple[str, bool, list[dict[str, object]]]:
+    """The clinic's OpenID Connect provider: its name on the sign-in page (empty: none), whether the operator
+    says that it always asks for a second factor, and what allauth is told of it."""
+    issuer, client, key = (
+        text("OIDC_ISSUER").rstrip("/"),
+        text("OIDC_CLIENT_ID"),
+        secret("OIDC_CLIENT_SECRET"),
+    )
+    has_factor = flag("OIDC_MFA")
+    if len({bool(issuer), bool(client), bool(key)}) > 1 or (has_factor and not issuer):
+        raise ImproperlyConfigured(
+            "OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE) belong "
+            "together, and OIDC_MFA to them. Set all three, or none."
+        )
+    if not issuer:
+        return "", False, []
+    parts = urlsplit(issuer)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise ImproperlyConfigured(
+            f"OIDC_ISSUER must be an address like https://login.example.org/realms/clinic; it is {issuer!r}."
+        )
+    name = text("OIDC_NAME", "your organisation")
+    app = {"provider_id": "sso", "name": name, "client_id": client, "secret": key}
+    return name, has_factor, [app | {"settings": {"server_url": issuer}}]

@@ -3,15 +3,20 @@ that enforce them.
 
 A route or method without a line here is refused; a test walks the URLconf and fails on one. Pages pass
 `PolicyMiddleware`, the API passes `PolicyPermission` (Django's own login middleware does not guard DRF).
-A line says which roles get in; which rows they find there is decided by `surveys.access`.
+A line says which roles get in; which rows they find there is decided by `surveys.access`. Before it, both
+gates ask for the second factor: a session that has not given one is let to `UNPROVEN` alone.
 """
 
 from collections.abc import Callable
+from functools import partial
 
+from django.contrib.auth import logout
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.exceptions import PermissionDenied as NotPermitted
@@ -19,6 +24,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from alliance_site.confirming import confirmation, is_confirmed
+from alliance_site.factors import has_factor, is_proven
 from surveys.access import roles
 from surveys.api_access import token_scopes
 from surveys.models import Role, Scope, User
@@ -54,11 +60,21 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(ANYONE, "account_reset_password_from_key", methods=("GET", "POST")),
     **_lines(SIGNED_IN, "home", "sign-ins"),
     **_lines(SIGNED_IN, "sign-in-end", methods=("POST",)),
+    **_lines(ANYONE, "mfa_authenticate", "mfa_login_webauthn", methods=("GET", "POST")),
+    **_lines(ANYONE, "openid_connect_login", "openid_connect_callback"),
+    **_lines(SIGNED_IN, "home", "mfa_index", "mfa_view_recovery_codes"),
     **_lines(
         SIGNED_IN,
         "account_logout",
         "account_change_password",
         "account_reauthenticate",
+        "mfa_reauthenticate",
+        "mfa_reauthenticate_webauthn",
+        "mfa_activate_totp",
+        "mfa_deactivate_totp",
+        "mfa_add_webauthn",
+        "mfa_remove_webauthn",
+        "mfa_generate_recovery_codes",
         methods=("GET", "POST"),
     ),
     **_lines(LINK_HOLDER, "link", methods=("GET", "POST")),
@@ -125,6 +141,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         CLINIC_ADMIN,
         "people-invite",
         "people-sign-out",
+        "people-factor-ask",
+        "people-factor-settle",
         "people-leave",
         "retention-approve",
         "people-therapy-end",
@@ -204,6 +222,7 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
         # Accounts, roles and keys
         (("people-staff-new", "people-account"), ("GET", "POST")),
         (("people-invite", "people-sign-out", "people-leave", "sign-in-end"), ("POST",)),
+        (("people-factor-ask", "people-factor-settle"), ("POST",)),
         (("api-tokens", "api-token-revoke"), ("POST",)),
         # What cannot be taken back
         (("withdrawal-enter",), ("GET", "POST")),
@@ -212,6 +231,19 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
     for route in routes
     for method in methods
 )
+# Where somebody may be who has signed in and not given a second factor: setting one up, and away. On pages
+# for everybody they are nobody.
+UNPROVEN = frozenset(
+    {
+        "mfa_activate_totp",
+        "mfa_add_webauthn",
+        "account_change_password",
+        "account_reauthenticate",
+        "account_logout",
+    }
+)
+# What the session keeps of where somebody wanted to go before that.
+WANTED = "wanted"
 
 
 def _scope(scope: Scope, *routes: str, methods: tuple[str, ...] = ("GET",)) -> dict[tuple[str, str], str]:
@@ -294,11 +326,31 @@ class PolicyMiddleware:
             if methods(route):
                 return HttpResponseNotAllowed(methods(route))
             raise PermissionDenied(_("This address has no rule that lets anybody in."))
+        if ANYONE in allowed:
+            request.user = SimpleLazyObject(partial(_known, request, request.user))  # type: ignore[assignment]
+            return None
+        if request.user.is_authenticated and route not in UNPROVEN and not is_proven(request, request.user):
+            return _to_the_factor(request)
         if is_permitted(request.user, allowed):
             return None if _is_confirmed(request) else confirmation(request)
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         raise PermissionDenied(_("Your role in the clinic does not include this page."))
+
+
+def _known(request: HttpRequest, user: User | AnonymousUser) -> User | AnonymousUser:
+    """On pages for everybody, who has not given a second factor is nobody. Asked late: most do not ask."""
+    return user if user.is_authenticated and is_proven(request, user) else AnonymousUser()
+
+
+def _to_the_factor(request: HttpRequest) -> HttpResponse:
+    """To the page that sets one up; and to the sign-in again where that was done meanwhile somewhere else."""
+    if isinstance(request.user, User) and has_factor(request.user):
+        logout(request)
+        return redirect_to_login(request.get_full_path())
+    if request.method == "GET":
+        request.session[WANTED] = request.get_full_path()
+    return redirect_to_login(request.get_full_path(), reverse("mfa_activate_totp"))
 
 
 class PolicyPermission(BasePermission):
@@ -320,6 +372,9 @@ class PolicyPermission(BasePermission):
             raise NotPermitted(
                 "Confirm your password first: open /accounts/reauthenticate/ in this browser, then ask again."
             )
+        is_session = request.auth is None and request.user.is_authenticated
+        if is_session and not is_proven(request._request, request.user):
+            raise NotPermitted("Sign in with a second factor first: open the site in this browser.")
         scopes = None if ANYONE in allowed else token_scopes(request.auth)
         needed = SCOPES.get((route, "GET" if method == "HEAD" else method))
         if scopes is not None and needed not in scopes:

@@ -125,6 +125,9 @@ INSTALLED_APPS = [
     "django_htmx",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "rest_framework",
     "knox",
     "drf_spectacular",
@@ -178,17 +181,18 @@ PASSWORD_HASHERS = [
 _validation = "django.contrib.auth.password_validation."
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": _validation + "UserAttributeSimilarityValidator"},
-    {"NAME": _validation + "MinimumLengthValidator", "OPTIONS": {"min_length": 15}},
+    {"NAME": "alliance_site.account_forms.LengthByFactor"},
     {"NAME": _validation + "CommonPasswordValidator"},
 ]
 ACCOUNT_ADAPTER = "alliance_site.accounts.ClosedAccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
+_forms = "alliance_site.account_forms."
 ACCOUNT_FORMS = {
-    "login": "alliance_site.account_forms.LoginForm",
-    "reauthenticate": "alliance_site.account_forms.ReauthenticateForm",
-    "change_password": "alliance_site.account_forms.ChangePasswordForm",
-    "reset_password": "alliance_site.account_forms.ResetPasswordForm",
-    "reset_password_from_key": "alliance_site.account_forms.ResetPasswordKeyForm",
+    "login": _forms + "LoginForm",
+    "reauthenticate": _forms + "ReauthenticateForm",
+    "change_password": _forms + "ChangePasswordForm",
+    "reset_password": _forms + "ResetPasswordForm",
+    "reset_password_from_key": _forms + "ResetPasswordKeyForm",
 }
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
@@ -198,6 +202,33 @@ ACCOUNT_SESSION_REMEMBER = False
 # How long a password that was given again counts, for what `alliance_site.policy` lists as CONFIRMED.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+# Wrong passwords are counted for an account at an address, wrong codes for an account
+# (`alliance_site.accounts`): the more there are, the longer the wait, and never more than an hour. A whole
+# clinic may have one address.
+ACCOUNT_RATE_LIMITS = {"login": "120/m/ip", "login_failed": "60/m/ip,5/m/key,20/15m/key,60/h/key"}
+
+# The second factor, which everybody has (`alliance_site.factors`)
+MFA_ADAPTER = "alliance_site.accounts.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "authenticate": _forms + "CodeForm",
+    "reauthenticate": _forms + "CodeAgainForm",
+    "activate_totp": _forms + "AppForm",
+    "add_webauthn": _forms + "PasskeyForm",
+}
+# Clocks of phones are off by some seconds: the code before and the one after are taken as well.
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+# Nobody signs up, so that nobody can hold an address that is another one's.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RATE_LIMITS = {"webauthn_login": "60/m/ip"}
+
+# Sign-in by the clinic's own provider (OpenID Connect); nothing of it without these settings
+OIDC_NAME, OIDC_MFA, _provider = env.oidc()
+SOCIALACCOUNT_ADAPTER = "alliance_site.oidc.KnownPeopleAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads to another site is against the content security policy
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": _provider}}
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
 

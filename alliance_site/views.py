@@ -56,6 +56,15 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return render(request, "refused.html", {"title": _("Page not found"), "sentence": sentence}, status=404)
 
 
+def too_many(request: HttpRequest) -> HttpResponse:
+    sentence = _("There were too many tries from here. Wait a minute before the next one.")
+    response = render(
+        request, "refused.html", {"title": _("Wait a moment"), "sentence": sentence}, status=429
+    )
+    response.headers["Retry-After"] = "60"
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
         return api_refusal(request, 500, FAULT)

@@ -118,13 +118,14 @@ def measure(folder: str, url: str, n_rows: int) -> dict[str, Any]:
     from surveys.import_pages import first_mapping, session_instruments  # noqa: PLC0415
     from surveys.models import Study, User  # noqa: PLC0415
     from surveys.services import imports  # noqa: PLC0415
+    from tests.sign_in import sign_in_fully  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     call_command("createcachetable", verbosity=0)
     call_command("demo_clinic", size="small", verbosity=0)
     study, admin = Study.objects.get(code="DEMO"), User.objects.get(email="clinic-admin@demo.example")
     client = Client()
-    client.force_login(admin, backend="allauth.account.auth_backends.AuthenticationBackend")
+    sign_in_fully(client, admin)
     page = f"/clinic/studies/{study.pk}/"
     idle = _idle(client, page)
     path = Path(folder) / "old.csv"

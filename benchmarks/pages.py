@@ -146,12 +146,14 @@ def compare(user: Any, url: str) -> dict[str, Any]:
     from django.test import Client  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
+    from tests.sign_in import sign_in_fully  # noqa: PLC0415
+
     clients, n_queries = {}, {}
     times: dict[str, list[float]] = {SMALL: [], LARGE: []}
     for name in times:
         use(name)
         clients[name] = Client()
-        clients[name].force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        sign_in_fully(clients[name], user)
         with CaptureQueriesContext(connection) as queries:
             clients[name].get(url)
         n_queries[name] = len(queries)

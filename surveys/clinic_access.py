@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from surveys.access import Actor, administered_clinics, clinic_therapies, revealed_scores
 from surveys.models import (
+    RESET_DAYS,
     AuditEvent,
     Clinic,
+    FactorReset,
     ImportBatch,
     Instrument,
     Patient,
@@ -94,6 +96,16 @@ def clinic_staff(clinic: Clinic) -> QuerySet[User]:
 
 def get_staff_or_404(clinic: Clinic, user_id: uuid.UUID) -> User:
     return get_object_or_404(clinic_staff(clinic), pk=user_id)
+
+
+def open_resets(clinic: Clinic) -> QuerySet[FactorReset]:
+    """Resets of a second factor that wait for a second administrator."""
+    rows = FactorReset.objects.filter(clinic=clinic, settled_at=None)
+    return rows.filter(asked_at__gt=timezone.now() - RESET_DAYS).select_related("user", "asked_by", "clinic")
+
+
+def get_open_reset_or_404(clinic: Clinic, user: User) -> FactorReset:
+    return get_object_or_404(open_resets(clinic), user=user)
 
 
 def get_clinic_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from allauth.mfa.models import Authenticator
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from surveys.access import Actor, LinkState, clinic_therapies, form_state
-from surveys.clinic_access import clinic_instruments, clinic_patients, clinic_staff
+from surveys.clinic_access import clinic_instruments, clinic_patients, clinic_staff, open_resets
 from surveys.licences import FormVersion, form_versions, licences_that_count, standing
 from surveys.models import (
     Assignment,
     Clinic,
+    FactorReset,
     Instrument,
     Membership,
     Patient,
@@ -206,6 +208,25 @@ def own_staff(user: Actor, clinic: Clinic) -> list[Colleague]:
 
 def roles_in(clinic: Clinic, user: User) -> list[str]:
     return list(Membership.objects.filter(clinic=clinic, user=user).values_list("role", flat=True))
+
+
+@dataclass(frozen=True)
+class FactorState:
+    """How somebody's second factor stands, for an administrator who looks at the account."""
+
+    is_set: bool
+    reset: FactorReset | None
+    n_others: int
+    """Administrators of the clinic beside the person: two of them can reset it."""
+
+
+def factor_state(clinic: Clinic, user: User) -> FactorState:
+    others = Membership.objects.filter(clinic=clinic, role=Role.CLINIC_ADMIN, user__is_active=True)
+    return FactorState(
+        is_set=Authenticator.objects.filter(user=user).exists(),
+        reset=open_resets(clinic).filter(user=user).first(),
+        n_others=others.exclude(user=user).count(),
+    )
 
 
 def therapist_in(clinic: Clinic, user: User) -> Therapist | None:

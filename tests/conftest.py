@@ -10,6 +10,7 @@ from django.test import Client
 
 from surveys.models import Assignment, Clinic, Role, Study, Therapy, User
 from tests import factories
+from tests.sign_in import sign_in_fully
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,7 +72,7 @@ def patient_form(cast: Cast) -> Assignment:
 def signed_in(user: User, *, is_confirmed: bool = True, **options: object) -> Client:
     """Somebody who has just given their password again, too; the tests of that are without."""
     client = Client(**options)
-    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    sign_in_fully(client, user)
     if is_confirmed:
         confirm(client, user)
     return client
@@ -80,8 +81,10 @@ def signed_in(user: User, *, is_confirmed: bool = True, **options: object) -> Cl
 def confirm(client: Client, user: User, ago: float = 0) -> None:
     """As if the user had given their password again so many seconds ago."""
     session = client.session
+    at = time.time() - ago
     session["account_authentication_methods"] = [
-        {"method": "password", "at": time.time() - ago, "reauthenticated": True}
+        {"method": "mfa", "type": "totp", "at": at - 3600},
+        {"method": "password", "at": at, "reauthenticated": True},
     ]
     session["account_authentication_methods_user"] = str(user.pk)
     session.save()

@@ -84,6 +84,9 @@ def url_of(name: str, cast: Cast) -> str:
         "version": {"version": 1},
         # No import of this id.
         "batch_id": {"batch_id": uuid4()},
+        # No passkey of this number, and no provider.
+        "pk": {"pk": 1},
+        "provider_id": {"provider_id": "sso"},
         "prefix": {"prefix": "0123456789abcde"},
         # No such analysis: 404 for the researcher, as for everybody else's.
         "analysis_id": {"analysis_id": uuid4()},
@@ -164,6 +167,7 @@ def test_nobody_gets_through_a_method_or_role_that_the_policy_does_not_name(town
 
 OWN_PAGES = {
     "therapist": [
+        "mfa_index",
         "therapist-home",
         "agreement",
         "practice",

@@ -38,6 +38,11 @@ def shown(expression: str, **changes: str) -> str:
     return done.stdout.strip()
 
 
+PROVIDER = {
+    "OIDC_ISSUER": "https://login.example.org/realms/clinic/",
+    "OIDC_CLIENT_ID": "alliance",
+    "OIDC_CLIENT_SECRET": "hidden",
+}
 UNSAFE = [
     ({"DEBUG": "1"}, "DEBUG shows private data"),
     ({"SECRET_KEY": ""}, "SECRET_KEY (or SECRET_KEY_FILE) needs"),
@@ -73,6 +78,13 @@ UNSAFE = [
     ({"SITE_URL": "https://example.org/alliance"}, "SITE_URL must be the address of the site alone"),
     ({"SITE_URL": "http://alliance.example.org"}, "SITE_URL must begin with https://"),
     ({"EMAIL_USE_TLS": "1", "EMAIL_USE_SSL": "1"}, "EMAIL_USE_TLS and EMAIL_USE_SSL are both set"),
+    ({"OIDC_ISSUER": "https://login.example.org"}, "OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET"),
+    ({"OIDC_CLIENT_ID": "alliance"}, "Set all three, or none"),
+    ({"OIDC_MFA": "1"}, "Set all three, or none"),
+    ({**PROVIDER, "OIDC_ISSUER": "http://login.example.org"}, "OIDC_ISSUER must be an address like https://"),
+    ({**PROVIDER, "OIDC_ISSUER": "login.example.org"}, "OIDC_ISSUER must be an address like https://"),
+    ({**PROVIDER, "OIDC_MFA": "perhaps"}, "OIDC_MFA must be 1 or 0"),
+    ({**PROVIDER, "OIDC_CLIENT_SECRET_FILE": "/run/x"}, "are both set"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of"),
 ]
 
@@ -139,6 +151,19 @@ def test_the_address_of_the_site_is_guessed_only_where_no_mail_leaves_the_machin
     assert shown("s.SITE_URL", **alone, PORT="8123") == "http://127.0.0.1:8123"
     assert shown("s.SITE_URL", **alone, **named) == ""
     assert shown("s.SITE_URL", **alone, **named, ALLIANCE_DEMO="1") == "http://127.0.0.1:8000"
+
+
+def test_sign_in_by_a_provider_is_a_matter_of_three_settings() -> None:
+    words = "(s.OIDC_NAME, s.OIDC_MFA, s.SOCIALACCOUNT_PROVIDERS['openid_connect']['APPS'])"
+    assert shown(words) == "('', False, [])"
+    app = {"provider_id": "sso", "name": "Harbour", "client_id": "alliance", "secret": "hidden"}
+    app["settings"] = {"server_url": "https://login.example.org/realms/clinic"}  # type: ignore[assignment]
+    assert shown(words, **PROVIDER, OIDC_NAME="Harbour", OIDC_MFA="1") == f"('Harbour', True, [{app}])"
+
+
+def test_passwords_are_hashed_with_argon2_and_compared_with_the_common_ones() -> None:
+    assert shown("s.PASSWORD_HASHERS[0]") == "django.contrib.auth.hashers.Argon2PasswordHasher"
+    assert "CommonPasswordValidator" in shown("s.AUTH_PASSWORD_VALIDATORS")
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:

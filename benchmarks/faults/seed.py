@@ -5,7 +5,6 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
@@ -28,6 +27,7 @@ from surveys.models import (
     User,
 )
 from surveys.tokens import new_token, token_hash
+from tests.sign_in import sign_in_fully
 
 FORM = "wai-s"
 SESSIONS_PER_THERAPY = 12
@@ -75,7 +75,7 @@ def plant(n_forms: int, n_lone: int) -> Seed:
             cursor.execute("CREATE TABLE faults_effect (scope text NOT NULL)")
             cursor.execute("ANALYZE")
     client = Client()
-    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    sign_in_fully(client, user)
     cookie = {name: morsel.value for name, morsel in client.cookies.items()}
     connections.close_all()
     form = instrument.form

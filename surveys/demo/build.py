@@ -72,6 +72,16 @@ def require_demo_mode() -> None:
         )
 
 
+def is_demo_account(user: User) -> bool:
+    """Whether it is an account of the demonstration: in demo mode alone, and of somebody who works nowhere
+    but in simulated clinics."""
+    if not settings.DEMO:
+        return False
+    simulated = list(Membership.objects.filter(user=user).values_list("clinic__is_simulated", flat=True))
+    is_own = user.email in {email for email, _roles in ACCOUNTS.values()}
+    return all(simulated) and (is_own or bool(simulated))
+
+
 @transaction.atomic
 def build(size: Size | None = None, *, seed: int = SEED) -> bool:
     """Loads the demonstration clinic; False, and nothing done, where it is loaded already.

@@ -4,11 +4,13 @@ The database keeps hashes only, so this file is the one place of the demo's secr
 read it. What it holds from an earlier start is used again as long as it is still right.
 """
 
+import base64
 import json
 import os
 import secrets
 from pathlib import Path
 
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
@@ -18,6 +20,7 @@ from knox.models import AuthToken
 
 from surveys.demo.build import ACCOUNTS, STUDY, DemoRefused, require_demo_mode
 from surveys.demo.refill import forms_to_fill
+from surveys.fields import decrypt, encrypt
 from surveys.models import Assignment, FormLink, Study, Therapist, Therapy, User
 from surveys.services.invitations import link_issue
 from surveys.tokens import token_hash
@@ -69,7 +72,7 @@ def _manifest(base_url: str, earlier: dict[str, object]) -> dict[str, object]:
             name: {
                 "email": user.email,
                 "password": _password(user, _table(known, name).get("password")),
-                "totp_secret": None,
+                "totp_secret": _totp_secret(user, _table(known, name).get("totp_secret")),
                 "api_token": _api_token(user, _table(known, name).get("api_token")),
             }
             for name, user in users.items()
@@ -91,6 +94,18 @@ def _password(user: User, earlier: object) -> str:
     user.set_password(password)
     user.save(update_fields=["password"])
     return password
+
+
+def _totp_secret(user: User, earlier: object) -> str:
+    """In base32, as an app takes it. Who set another app up meanwhile gets the one of this file again."""
+    app = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).first()
+    if app is not None and isinstance(earlier, str) and decrypt(app.data["secret"]) == earlier:
+        return earlier
+    secret = base64.b32encode(secrets.token_bytes(20)).decode()
+    Authenticator.objects.update_or_create(
+        user=user, type=Authenticator.Type.TOTP, defaults={"data": {"secret": encrypt(secret)}}
+    )
+    return secret
 
 
 def _api_token(user: User, earlier: object) -> str:

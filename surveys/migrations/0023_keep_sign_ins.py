@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("sessions", "0001_initial"),
-        ("surveys", "0021_keep_what_backups_did"),
+        ("surveys", "0022_reset_second_factors"),
     ]
 
     operations = [

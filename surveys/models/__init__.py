@@ -16,6 +16,7 @@ from surveys.models.jobs import Heartbeat, Job
 from surveys.models.messages import Message
 from surveys.models.operation import BackupRun
 from surveys.models.people import Patient, Therapist, Therapy
+from surveys.models.resets import RESET_DAYS, FactorReset
 from surveys.models.responses import Channel, DraftAnswer, Opening, Response, Score, Sharing
 from surveys.models.retention import KeepRule
 from surveys.models.schedule import (
@@ -32,6 +33,7 @@ from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
     "OUTCOME_SCALE",
+    "RESET_DAYS",
     "ApiToken",
     "Assignment",
     "AuditEvent",
@@ -43,6 +45,7 @@ __all__ = [
     "Consent",
     "ConsentText",
     "DraftAnswer",
+    "FactorReset",
     "Fields",
     "FormLink",
     "Heartbeat",

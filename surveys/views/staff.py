@@ -9,9 +9,11 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from surveys.clinic_access import get_staff_or_404
+from surveys.access import person as signed_in
+from surveys.clinic_access import get_staff_or_404, open_resets
 from surveys.desk import (
     active_studies,
+    factor_state,
     licence_warnings,
     own_staff,
     own_supervisors,
@@ -46,6 +48,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "licences": licence_warnings(clinic),
         "quiet": quiet[:SHOWN_QUIET],
         "n_quiet": quiet.count(),
+        "resets": open_resets(clinic).exclude(user=signed_in(request.user)),
         "failed": failed[:SHOWN_FAILED],
         "n_failed": failed.count(),
     }
@@ -102,6 +105,7 @@ def account(request: HttpRequest, user_id: UUID) -> HttpResponse:
         "is_self": is_self,
         "is_fixed": is_self or Role.RESEARCHER.value in roles,
         "has_password": person.has_usable_password(),
+        "factor": factor_state(clinic, person),
     }
     return render(request, "people/account.html", context, status=422 if form.errors else 200)
 

@@ -197,6 +197,12 @@ PAGES = (
     View("session-correct", "therapist", by_link("/therapies/{therapy}/sessions/", "/sessions/0")),
     View("form-links", "therapist", open_form_links),
     View("api-tokens", "researcher", "/accounts/tokens/"),
+    View("signing-in", "therapist", "/accounts/2fa/"),
+    View("app-set-up", "therapist", "/accounts/2fa/totp/activate/"),
+    View("app-remove", "therapist", "/accounts/2fa/totp/deactivate/"),
+    View("passkey-set-up", "therapist", "/accounts/2fa/webauthn/add/"),
+    View("recovery-codes-new", "therapist", "/accounts/2fa/recovery-codes/generate/"),
+    View("code-again", "therapist", "/accounts/2fa/reauthenticate/"),
     View("password", "therapist", "/accounts/password/change/"),
     View("sessions", "therapist", "/accounts/sessions/"),
     View("sign-in-again", "therapist", "/accounts/reauthenticate/"),
@@ -301,6 +307,31 @@ def walk(
             for name in way(page, site):
                 yield from _drawn(name, page, errors)
         context.close()
+
+
+def second_step(page: Page, site: Site) -> Iterator[str]:
+    """Between the password and being signed in, with a wrong code."""
+    account = site.manifest["accounts"]["supervisor"]
+    page.goto(f"{site.base_url}/accounts/login/")
+    page.fill("input[name=login]", account["email"])
+    page.fill("input[name=password]", account["password"])
+    page.locator("main").get_by_role("button").first.click()
+    page.wait_for_selector("input[name=code]")
+    yield "second-step"
+    page.fill("input[name=code]", "000000")
+    page.locator("main form button").first.click()
+    page.wait_for_selector("main .errorlist")
+    yield "second-step-slip"
+
+
+def recovery_codes(page: Page, site: Site) -> Iterator[str]:
+    """New codes, shown once."""
+    page.goto(f"{site.base_url}/accounts/2fa/recovery-codes/generate/")
+    page.locator("main form button").click()
+    page.wait_for_selector(".recovery-codes")
+    yield "recovery-codes"
+    page.goto(f"{site.base_url}/accounts/2fa/recovery-codes/")
+    yield "recovery-codes-shown-before"
 
 
 def start_page(page: Page, link: str) -> None:
@@ -695,10 +726,10 @@ def published_table(page: Page, site: Site) -> Iterator[str]:
 
 # Pages that are reached by filling something in.
 WAYS: dict[str, tuple[Callable[[Page, Site], Iterator[str]], ...]] = {
-    "": (patient_form, end_of_part),
+    "": (patient_form, end_of_part, second_step),
     "therapist": (after_a_session, hand_over),
     "clinic_admin": (form_upload, form_on_paper, study_try_out, slips, tablet),
-    "researcher": (new_token, plan_study, locked_question, published_table, research_desk),
+    "researcher": (recovery_codes, new_token, plan_study, locked_question, published_table, research_desk),
 }
 
 

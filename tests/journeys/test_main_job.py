@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.conftest import Site, wait_for
+from tests.totp import code_of
 
 PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 DESK = {"viewport": {"width": 1280, "height": 800}}
@@ -30,7 +31,9 @@ def sign_in(page: Page, site: Site, role: str) -> None:
     page.fill("input[name=login]", account["email"])
     page.fill("input[name=password]", account["password"])
     page.locator("main").get_by_role("button").first.click()
-    page.wait_for_url(lambda url: "/accounts/login/" not in url)
+    page.fill("input[name=code]", code_of(account["totp_secret"]))
+    page.locator("main").get_by_role("button").first.click()
+    page.wait_for_url(lambda url: "/accounts/" not in url)
 
 
 def confirm(page: Page, site: Site, role: str) -> None:

@@ -20,6 +20,7 @@ from alliance_site.embedded import urls
 from tests.journeys.conftest import ROOT, VAR, Site, running_site, wait_for
 from tests.journeys.mail_sink import Sink
 from tests.journeys.test_faults import begin, filled
+from tests.totp import code_of
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +122,9 @@ def staff(site: Site, role: str) -> httpx.Client:
     client.get("/accounts/login/")
     account = site.manifest["accounts"][role]
     data = {"login": account["email"], "password": account["password"]}
-    page = post(client, "/accounts/login/", **data)
-    assert "/accounts/login/" not in str(page.url), page.text
+    post(client, "/accounts/login/", **data)
+    page = post(client, "/accounts/2fa/authenticate/", code=code_of(account["totp_secret"]))
+    assert "/accounts/" not in str(page.url), page.text
     return client
 
 

@@ -9,6 +9,7 @@ from django.test import Client
 
 from tests import factories
 from tests.conftest import Cast, signed_in
+from tests.sign_in import prove
 
 NEW_PASSWORD = "another horse in the morning"
 
@@ -42,7 +43,8 @@ def test_pages_before_signing_in_have_our_own_layout(db: None, path: str, title:
 
 
 @pytest.mark.parametrize(
-    ("path", "title"), [("password/change/", "Change your password"), ("logout/", "Sign out")]
+    ("path", "title"),
+    [("password/change/", "Change your password"), ("logout/", "Sign out"), ("2fa/", "Signing in")],
 )
 def test_pages_after_signing_in_have_the_navigation_of_the_roles(cast: Cast, path: str, title: str) -> None:
     page = signed_in(cast.therapist).get(f"/accounts/{path}").content.decode()
@@ -55,6 +57,7 @@ def test_pages_after_signing_in_have_the_navigation_of_the_roles(cast: Cast, pat
 def test_a_therapist_signs_in_by_e_mail_and_out_again(cast: Cast) -> None:
     client = Client()
     assert sign_in(client, "therapist@example.org")["Location"] == "/"
+    prove(client, cast.therapist)
     assert client.get("/")["Location"] == "/caseload/"
     page = client.get("/caseload/").content.decode()
     assert "Successfully" not in page

@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import transaction
@@ -22,6 +23,7 @@ from surveys.demo.build import ACCOUNTS, SEED, STUDY, TRAIT_FORMS, DemoRefused, 
 from surveys.demo.cohort import SHOWCASE, simulate
 from surveys.demo.manifest import write_manifest
 from surveys.demo.parameters import EVERY_SESSION, OCCASIONS, SIZES, Size
+from surveys.fields import decrypt
 from surveys.models import (
     Assignment,
     AuditEvent,
@@ -260,7 +262,9 @@ def test_the_manifest_signs_everybody_in(demo: Path, manifest: dict) -> None:
         user = User.objects.get(email=account["email"])
         assert user.email == ACCOUNTS[name][0]
         assert user.check_password(account["password"])
-        assert account["totp_secret"] is None
+        app = Authenticator.objects.get(user=user, type="totp")
+        assert decrypt(app.data["secret"]) == account["totp_secret"]
+        assert len(account["totp_secret"]) == 32
         assert AuthToken.objects.get(user=user).digest == hash_token(account["api_token"])
 
 

@@ -27,6 +27,7 @@ from surveys.services.invitations import link_issue
 from surveys.services.people import PeopleRefused, role_grant, staff_roles_set
 from tests import factories
 from tests.conftest import Cast, signed_in
+from tests.sign_in import prove
 
 pytestmark = pytest.mark.django_db
 TODAY = timezone.localdate
@@ -319,6 +320,7 @@ def test_a_first_clinic_is_made_with_an_administrator_who_sets_a_password(db: No
     password = "another horse in the morning"
     client.post(page.request["PATH_INFO"], {"password1": password, "password2": password})
     client.post("/accounts/login/", {"login": user.email, "password": password})
+    prove(client, user)
     assert "River Clinic" in client.get("/clinic/").content.decode()
     with pytest.raises(CommandError, match="already"):
         call_command(

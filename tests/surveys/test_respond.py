@@ -17,6 +17,7 @@ from surveys.selectors import FormProgress, form_progress
 from surveys.services.invitations import link_issue
 from tests import factories
 from tests.conftest import Cast
+from tests.sign_in import sign_in_fully
 
 PHONE = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36"
 COOKIE = "__Host-browser"
@@ -369,7 +370,7 @@ def test_page_of_an_earlier_opening_is_refused(patient_form: Assignment) -> None
 
 def test_staff_signed_in_beside_a_patient_are_noted(cast: Cast, patient_form: Assignment) -> None:
     client = started(patient_form)
-    client.force_login(cast.colleague, backend="allauth.account.auth_backends.AuthenticationBackend")
+    sign_in_fully(client, cast.colleague)
     page = client.get(f"/f/{patient_form.pk}/").content.decode()
     assert "<nav" not in page
     send(client, patient_form)
