@@ -149,6 +149,8 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "people-therapy-transfer",
         methods=("POST",),
     ),
+    **_lines(f"{OPERATOR}|{CLINIC_ADMIN}", "role-grants"),
+    **_lines(f"{OPERATOR}|{CLINIC_ADMIN}", "role-grant", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "setup-studies", "setup-study"),
     **_lines(CLINIC_ADMIN, "setup-study-new", "setup-step", "setup-plan", methods=("GET", "POST")),
     **_lines(CLINIC_ADMIN, "setup-draft-new", "setup-draft-drop", "setup-activate", methods=("POST",)),
@@ -220,7 +222,7 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
         (("people-access-file",), ("POST",)),
         (("people-access-file-zip",), ("GET",)),
         # Accounts, roles and keys
-        (("people-staff-new", "people-account"), ("GET", "POST")),
+        (("people-staff-new", "people-account", "role-grant"), ("GET", "POST")),
         (("people-invite", "people-sign-out", "people-leave", "sign-in-end"), ("POST",)),
         (("people-factor-ask", "people-factor-settle"), ("POST",)),
         (("api-tokens", "api-token-revoke"), ("POST",)),

@@ -140,6 +140,8 @@ PLAIN = frozenset(
         "people-staff",
         "people-staff-new",
         "people-account",
+        "role-grants",
+        "role-grant",
         "people-patient-new",
         "setup-studies",
         "setup-study",

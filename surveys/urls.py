@@ -1,6 +1,7 @@
 from django.urls import include, path
 
 from surveys.views import (
+    grants,
     instruments,
     link,
     messages,
@@ -56,6 +57,8 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/no-rating/", session_log.no_rating, name="no-rating"),
     path("accounts/sessions/", sign_ins.sign_ins, name="sign-ins"),
     path("accounts/sessions/end/", sign_ins.end, name="sign-in-end"),
+    path("roles/", grants.grants, name="role-grants"),
+    path("roles/<uuid:grant_id>/", grants.grant, name="role-grant"),
     path("accounts/trace/", trace.own, name="own-trace"),
     path("instruments/", instruments.instrument_list, name="instrument-list"),
     path("instruments/upload/", instruments.upload, name="instrument-upload"),

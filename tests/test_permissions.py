@@ -87,6 +87,8 @@ def url_of(name: str, cast: Cast) -> str:
         # No passkey of this number, and no provider.
         "pk": {"pk": 1},
         "provider_id": {"provider_id": "sso"},
+        # No such role waits.
+        "grant_id": {"grant_id": uuid4()},
         "prefix": {"prefix": "0123456789abcde"},
         # No such analysis: 404 for the researcher, as for everybody else's.
         "analysis_id": {"analysis_id": uuid4()},
@@ -206,7 +208,7 @@ OWN_PAGES = {
         "api-export",
     ],
     "supervisor": ["supervisor-home", "supervision-file", "shared-practices", "api-tokens"],
-    "superuser": ["status", "sign-ins"],
+    "superuser": ["status", "sign-ins", "role-grants"],
     "clinic_admin": [
         "status",
         "reception",
@@ -225,6 +227,7 @@ OWN_PAGES = {
         "clinic-completion",
         "clinic-messages",
         "clinic-trace",
+        "role-grants",
         "people-staff",
         "people-staff-new",
         "people-account",

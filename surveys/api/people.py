@@ -22,7 +22,8 @@ from surveys.clinic_access import administered_studies, clinic_patients, get_pat
 from surveys.desk import own_therapists, study_arms
 from surveys.models import Clinic, Patient, Study, Therapist, Therapy, User
 from surveys.readiness import form_languages
-from surveys.services.people import PeopleRefused, patient_add
+from surveys.services.people import patient_add
+from surveys.services.roles import PeopleRefused
 from surveys.services.therapies import TherapyRefused, TherapyRuns, therapy_begin
 
 LANGUAGES = list(form_languages())

@@ -4,6 +4,7 @@ from surveys.models.api import ApiToken, ClientKey, Scope
 from surveys.models.audit import AuditEvent, AuditSeal, Fields
 from surveys.models.clinic import Clinic, Membership, Role, User
 from surveys.models.consent import Consent, Withdrawal
+from surveys.models.grants import OPERATOR, RoleGrant
 from surveys.models.imports import (
     ImportBatch,
     ImportChunk,
@@ -32,6 +33,7 @@ from surveys.models.sign_ins import SignIn
 from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
+    "OPERATOR",
     "OUTCOME_SCALE",
     "RESET_DAYS",
     "ApiToken",
@@ -66,6 +68,7 @@ __all__ = [
     "Rater",
     "Response",
     "Role",
+    "RoleGrant",
     "Scope",
     "Score",
     "Session",

@@ -1,34 +1,23 @@
 """The people of a clinic: patients under a code, and staff with their roles."""
 
-from collections.abc import Collection, Iterable
-from typing import TypeVar
+from collections.abc import Collection
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from surveys import audit
 from surveys.access import Actor
-from surveys.ids import new_code
 from surveys.models import Clinic, Membership, Patient, Role, Therapist, User
 from surveys.readiness import form_languages
+from surveys.services.codes import free_code
+from surveys.services.grants import grant_ask, needs_second
 from surveys.services.instruments import built_in_load
-from surveys.services.sign_ins import sign_ins_end
+from surveys.services.roles import PeopleRefused, roles_of, roles_set
 
 # The role that sees coded data is not the clinic's own to give: an operator grants it.
 GRANTABLE = (Role.THERAPIST, Role.SUPERVISOR, Role.CLINIC_ADMIN)
-
-Row = TypeVar("Row", Patient, Therapist)
-
-
-class PeopleRefused(Exception):
-    """Nothing was changed; the sentence says why and what to do, `field` where it belongs on the page."""
-
-    def __init__(self, sentence: str, field: str | None = None) -> None:
-        super().__init__(sentence)
-        self.field = field
 
 
 @transaction.atomic
@@ -41,7 +30,7 @@ def clinic_create(*, name: str, contact: str, admin_email: str, admin_name: str 
     clinic = Clinic.objects.create(name=name, contact=contact)
     audit.record("clinic.create", subject=clinic, clinic=clinic)
     user = _account(admin_email, admin_name)
-    _memberships_set(clinic, user, {Role.CLINIC_ADMIN}, None)
+    roles_set(clinic, user, {Role.CLINIC_ADMIN}, None)
     return clinic, user
 
 
@@ -85,20 +74,13 @@ def patient_language_set(*, patient: Patient, language: str, actor: Actor | None
     return row
 
 
-def free_code(rows: QuerySet[Row]) -> str:
-    """A code that none of the rows has: among thousands, two equal draws are likely. Of two draws in the
-    same moment the unique constraint lets one in."""
-    code = new_code()
-    while rows.filter(code=code).exists():
-        code = new_code()
-    return code
-
-
 @transaction.atomic
 def staff_add(
     *, clinic: Clinic, email: str, name: str, roles: Collection[str], actor: Actor | None = None
 ) -> User:
-    """An account with roles in the clinic; somebody who has an account elsewhere keeps it and its name.
+    """An account with roles in the clinic; somebody who has an account elsewhere keeps it and its name. To
+    whom nothing but the role of administrator is given, an account without a role stands ready until a second
+    person has confirmed it.
 
     Raises PeopleRefused, e.g. for somebody who works in the clinic already.
     """
@@ -113,7 +95,7 @@ def staff_add(
     # Closed when they left the last clinic, the account opens again; closed by the operator, it does not.
     if not user.is_active and not Membership.objects.filter(user=user).exists():
         User.objects.filter(pk=user.pk).update(is_active=True)
-    staff_roles_set(clinic=clinic, user=user, roles=roles, actor=actor)
+    _staff_roles_set(clinic, user, roles, actor)
     return user
 
 
@@ -121,20 +103,34 @@ def staff_add(
 def staff_roles_set(
     *, clinic: Clinic, user: User, roles: Collection[str], actor: Actor | None = None
 ) -> None:
-    """The roles of somebody else in the clinic, in place of those so far.
+    """The roles of somebody else in the clinic, in place of those so far; that of an administrator is asked
+    for, and holds once another administrator has confirmed it.
 
-    Raises PeopleRefused for one's own, for a researcher's account and for roles that an administrator may
-    not grant.
+    Raises PeopleRefused for one's own, for a researcher's account, for roles that an administrator may not
+    grant, and where nothing but the wait would be left.
     """
+    if frozenset(roles) == {Role.CLINIC_ADMIN.value} and Role.CLINIC_ADMIN not in roles_of(clinic, user):
+        raise PeopleRefused(
+            _("The role of administrator waits for a second person. Leave another role until then."), "roles"
+        )
+    _staff_roles_set(clinic, user, roles, actor)
+
+
+def _staff_roles_set(clinic: Clinic, user: User, roles: Collection[str], actor: Actor | None) -> None:
     person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     wanted = frozenset(roles)
     if actor == person:
         raise PeopleRefused(_("Nobody changes their own roles. Ask another administrator."))
-    if _roles(clinic, person) & {Role.RESEARCHER}:
+    if roles_of(clinic, person) & {Role.RESEARCHER}:
         raise PeopleRefused(_("A researcher’s account is kept by whoever runs the server."))
     if not wanted or wanted - frozenset(GRANTABLE):
         raise PeopleRefused(_("Choose at least one of the roles."), "roles")
-    _memberships_set(clinic, person, wanted, actor)
+    waits = (wanted - roles_of(clinic, person)) & {Role.CLINIC_ADMIN.value}
+    if waits and needs_second(clinic=clinic, role=Role.CLINIC_ADMIN):
+        asked_by = actor if isinstance(actor, User) else None
+        grant_ask(clinic=clinic, user=person, role=Role.CLINIC_ADMIN, asked_by=asked_by)
+        wanted -= waits
+    roles_set(clinic, person, wanted, actor)
 
 
 @transaction.atomic
@@ -143,9 +139,9 @@ def staff_leave(*, clinic: Clinic, user: User, actor: Actor | None = None) -> No
     person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if actor == person:
         raise PeopleRefused(_("Nobody closes their own account. Ask another administrator."))
-    if _roles(clinic, person) & {Role.RESEARCHER}:
+    if roles_of(clinic, person) & {Role.RESEARCHER}:
         raise PeopleRefused(_("A researcher’s account is kept by whoever runs the server."))
-    _memberships_set(clinic, person, (), actor)
+    roles_set(clinic, person, (), actor)
     if not Membership.objects.filter(user=person).exists():
         User.objects.filter(pk=person.pk).update(is_active=False)
         audit.record("account.close", subject=person, actor=actor, clinic=clinic)
@@ -156,7 +152,7 @@ def supervisor_set(*, therapist: Therapist, supervisor: User | None, actor: Acto
     """Who supervises a therapist: somebody with that role in the clinic, and not the therapist."""
     row = Therapist.objects.select_for_update(of=("self",)).select_related("clinic").get(pk=therapist.pk)
     if supervisor is not None and (
-        supervisor.pk == row.user_id or Role.SUPERVISOR not in _roles(row.clinic, supervisor)
+        supervisor.pk == row.user_id or Role.SUPERVISOR not in roles_of(row.clinic, supervisor)
     ):
         raise PeopleRefused(_("Choose one of the supervisors, and somebody else."), "supervisor")
     if row.supervisor_id != (supervisor.pk if supervisor else None):
@@ -173,66 +169,10 @@ def supervisor_set(*, therapist: Therapist, supervisor: User | None, actor: Acto
         )
 
 
-@transaction.atomic
-def role_grant(*, clinic: Clinic, user: User, role: str) -> bool:
-    """Any role, by the operator of the server; False where it was there. Raises PeopleRefused where treating
-    patients of the clinic and analysing its data would come together."""
-    person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    has = _roles(clinic, person)
-    if role in has:
-        return False
-    _memberships_set(clinic, person, has | {role}, None)
-    return True
-
-
-@transaction.atomic
-def role_revoke(*, clinic: Clinic, user: User, role: str) -> bool:
-    """Takes one role, by the operator of the server; False where it was not there."""
-    has = _roles(clinic, user)
-    if role not in has:
-        return False
-    _memberships_set(clinic, user, has - {role}, None)
-    return True
-
-
 def _account(email: str, name: str) -> User:
     address = User.objects.normalize_email(email).lower()
     user = User.objects.filter(email=address).first()
     return user or User.objects.create_user(address, name=name)
-
-
-def _roles(clinic: Clinic, user: User) -> frozenset[str]:
-    return frozenset(Membership.objects.filter(clinic=clinic, user=user).values_list("role", flat=True))
-
-
-def _memberships_set(clinic: Clinic, user: User, roles: Iterable[str], actor: Actor | None) -> None:
-    has, wanted = _roles(clinic, user), frozenset(map(str, roles))
-    treats = Therapist.objects.filter(clinic=clinic, user=user).exists()
-    if Role.RESEARCHER in wanted and (Role.THERAPIST in wanted or treats):
-        raise PeopleRefused(
-            _(
-                "Treating patients and analysing their data exclude each other in one clinic: "
-                "the codes would not hide people from somebody who knows them."
-            ),
-            "roles",
-        )
-    Membership.objects.filter(clinic=clinic, user=user, role__in=has - wanted).delete()
-    Membership.objects.bulk_create(
-        Membership(clinic=clinic, user=user, role=role) for role in sorted(wanted - has)
-    )
-    if Role.THERAPIST in wanted and not treats:
-        Therapist.objects.create(clinic=clinic, user=user, code=free_code(clinic.therapists.all()))
-    if has != wanted:
-        audit.record(
-            "account.roles",
-            subject=user,
-            actor=actor,
-            clinic=clinic,
-            given=sorted(wanted - has),
-            taken=sorted(has - wanted),
-        )
-    if has and not Membership.objects.filter(user=user).exists():
-        sign_ins_end(user=user, actor=actor, clinic=clinic)
 
 
 def _refuse_language(language: str) -> None:

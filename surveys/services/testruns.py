@@ -25,7 +25,7 @@ from surveys.models import (
 )
 from surveys.planning import next_asked
 from surveys.plans import LAST_SHOWN
-from surveys.services.people import free_code
+from surveys.services.codes import free_code
 from surveys.services.sessions import Entry, sessions_close
 from surveys.services.studies import TEST_SUFFIX, StudyRefused, version_copy, version_put_in_force
 from surveys.services.therapies import therapy_begin

@@ -9,7 +9,8 @@ from surveys.access import administered_clinics
 from surveys.clinic_access import CHOSEN_CLINIC, get_administered_clinic_or_404
 from surveys.models import Clinic
 from surveys.people_forms import ClinicForm
-from surveys.services.people import PeopleRefused, clinic_describe
+from surveys.services.people import clinic_describe
+from surveys.services.roles import PeopleRefused
 
 
 def own_clinic(request: HttpRequest) -> Clinic:

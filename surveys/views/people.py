@@ -23,7 +23,8 @@ from surveys.people_forms import (
     therapist_name,
 )
 from surveys.services.patients import ContactRefused, patient_contact_set
-from surveys.services.people import PeopleRefused, patient_add, patient_language_set
+from surveys.services.people import patient_add, patient_language_set
+from surveys.services.roles import PeopleRefused
 from surveys.services.therapies import TherapyRefused, therapy_begin, therapy_end, therapy_transfer
 from surveys.views.clinics import own_clinic
 from surveys.views.setup import refuse, sent

@@ -24,7 +24,7 @@ from surveys.desk import (
 from surveys.models import Study, StudyVersion
 from surveys.plans import in_words
 from surveys.readiness import form_languages, gaps
-from surveys.services.people import PeopleRefused
+from surveys.services.roles import PeopleRefused
 from surveys.services.studies import (
     LineSpec,
     NotReady,

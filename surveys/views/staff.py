@@ -23,11 +23,13 @@ from surveys.desk import (
     studies_in_draft,
     therapist_in,
 )
+from surveys.grant_access import waiting_grants
 from surveys.message_log import messages_to_look_at
 from surveys.models import Clinic, Role, User
 from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
 from surveys.services.accounts import InvitationNotSent, account_invite
-from surveys.services.people import PeopleRefused, staff_add, staff_leave, staff_roles_set, supervisor_set
+from surveys.services.people import staff_add, staff_leave, staff_roles_set, supervisor_set
+from surveys.services.roles import PeopleRefused
 from surveys.services.sign_ins import sign_ins_end
 from surveys.views.clinics import own_clinic
 from surveys.views.setup import refuse, sent
@@ -43,6 +45,7 @@ def home(request: HttpRequest) -> HttpResponse:
     failed = messages_to_look_at(clinic)
     context = {
         "clinic": clinic,
+        "grants": waiting_grants(request.user, clinic),
         "drafts": studies_in_draft(clinic),
         "is_active": active_studies(clinic).exists(),
         "licences": licence_warnings(clinic),
@@ -58,7 +61,12 @@ def home(request: HttpRequest) -> HttpResponse:
 def staff(request: HttpRequest) -> HttpResponse:
     clinic = own_clinic(request)
     without = [therapist for therapist in own_therapists(clinic) if therapist.user is None]
-    context = {"clinic": clinic, "people": own_staff(request.user, clinic), "n_without_account": len(without)}
+    context = {
+        "clinic": clinic,
+        "people": own_staff(request.user, clinic),
+        "n_without_account": len(without),
+        "grants": waiting_grants(request.user, clinic),
+    }
     return render(request, "people/staff.html", context)
 
 
@@ -71,7 +79,9 @@ def staff_new(request: HttpRequest) -> HttpResponse:
             user = staff_add(clinic=clinic, actor=request.user, **form.cleaned_data)
             _supervise(clinic, user, supervisor, request.user)
             _invite(request, clinic, user)
-            return redirect("people-account", user.pk)
+            # Who is to be an administrator and nothing else has no role yet.
+            has_role = bool(roles_in(clinic, user))
+            return redirect("people-account", user.pk) if has_role else redirect("people-staff")
         except PeopleRefused as refusal:
             refuse(form, refusal)
     context = {"clinic": clinic, "form": form}
@@ -101,6 +111,7 @@ def account(request: HttpRequest, user_id: UUID) -> HttpResponse:
         "person": person,
         "role_labels": [ROLE_LABELS[role] for role in roles],
         "therapist": therapist,
+        "grants": waiting_grants(request.user, clinic).filter(user=person),
         "form": form,
         "is_self": is_self,
         "is_fixed": is_self or Role.RESEARCHER.value in roles,

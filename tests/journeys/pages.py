@@ -250,6 +250,7 @@ PAGES = (
     View("trace-wrong-day", "clinic_admin", "/clinic/trace/?since=yesterday"),
     View("own-trace", "therapist", "/accounts/trace/"),
     View("staff-new", "clinic_admin", "/clinic/staff/new/"),
+    View("role-grants", "clinic_admin", "/roles/"),
     View("account", "clinic_admin", by_link("/clinic/staff/", "/clinic/staff/0")),
     View("setup-studies", "clinic_admin", "/clinic/studies/"),
     View("setup-study-new", "clinic_admin", "/clinic/studies/new/"),

@@ -6,7 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from surveys.services.accounts import password_link
-from surveys.services.people import PeopleRefused, clinic_create
+from surveys.services.people import clinic_create
+from surveys.services.roles import PeopleRefused
 
 
 class Command(BaseCommand):

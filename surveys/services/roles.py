@@ -1,0 +1,62 @@
+"""The roles of one person in one clinic, as they are set; who may ask for that is said elsewhere."""
+
+from collections.abc import Iterable
+
+from django.utils.translation import gettext as _
+
+from surveys import audit
+from surveys.access import Actor
+from surveys.models import Clinic, Membership, Role, Therapist, User
+from surveys.services.codes import free_code
+from surveys.services.sign_ins import sign_ins_end
+
+
+class PeopleRefused(Exception):
+    """Nothing was changed; the sentence says why and what to do, `field` where it belongs on the page."""
+
+    def __init__(self, sentence: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+def roles_of(clinic: Clinic, user: User) -> frozenset[str]:
+    return frozenset(Membership.objects.filter(clinic=clinic, user=user).values_list("role", flat=True))
+
+
+def refuse_combination(clinic: Clinic, user: User, wanted: Iterable[str]) -> None:
+    """Raises PeopleRefused for roles that exclude each other."""
+    roles = frozenset(wanted)
+    if user.is_superuser and roles:
+        raise PeopleRefused(_("This account runs the machine and takes no roles. Use another one."), "email")
+    treats = Therapist.objects.filter(clinic=clinic, user=user).exists()
+    if Role.RESEARCHER in roles and (Role.THERAPIST in roles or treats):
+        raise PeopleRefused(
+            _(
+                "Treating patients and analysing their data exclude each other in one clinic: "
+                "the codes would not hide people from somebody who knows them."
+            ),
+            "roles",
+        )
+
+
+def roles_set(clinic: Clinic, user: User, roles: Iterable[str], actor: Actor | None) -> None:
+    """In place of those so far, in the caller's transaction; whoever has none left anywhere is signed out."""
+    has, wanted = roles_of(clinic, user), frozenset(map(str, roles))
+    refuse_combination(clinic, user, wanted)
+    Membership.objects.filter(clinic=clinic, user=user, role__in=has - wanted).delete()
+    Membership.objects.bulk_create(
+        Membership(clinic=clinic, user=user, role=role) for role in sorted(wanted - has)
+    )
+    if Role.THERAPIST in wanted and not Therapist.objects.filter(clinic=clinic, user=user).exists():
+        Therapist.objects.create(clinic=clinic, user=user, code=free_code(clinic.therapists.all()))
+    if has != wanted:
+        audit.record(
+            "account.roles",
+            subject=user,
+            actor=actor,
+            clinic=clinic,
+            given=sorted(wanted - has),
+            taken=sorted(has - wanted),
+        )
+    if has and not Membership.objects.filter(user=user).exists():
+        sign_ins_end(user=user, actor=actor, clinic=clinic)
