@@ -10,6 +10,7 @@ from analytics.data_selectors import request_news
 from analytics.selectors import SILENCE
 from surveys.access import administered_clinics, roles
 from surveys.browsers import tablet_secret
+from surveys.emergency_access import open_emergency
 from surveys.jobs import worker_silence
 
 
@@ -27,5 +28,6 @@ def site(request: HttpRequest) -> dict[str, object]:
         "sso": settings.OIDC_NAME,
         "worker_silence": SimpleLazyObject(lambda: worker_silence(SILENCE)),
         "request_news": SimpleLazyObject(lambda: request_news(user)),
+        "emergency": SimpleLazyObject(lambda: open_emergency(user)),
         "has_clinics": SimpleLazyObject(lambda: administered_clinics(user).count() > 1),
     }

@@ -16,9 +16,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from alliance_site.logs import request_id
 from alliance_site.middleware import away
-from alliance_site.policy import ANYONE, SIGNED_IN, permitted
+from alliance_site.policy import ANYONE, EMERGENCY, SIGNED_IN, permitted
 from alliance_site.subjects import KINDS, NOBODY, Subject, acting_role, subject_of
 from surveys import audit
+from surveys.emergency_access import open_emergency
 from surveys.models import Fields, Membership, User
 
 log = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ PLAIN = frozenset(
         "people-staff",
         "people-staff-new",
         "people-account",
+        "emergency",
         "role-grants",
         "role-grant",
         "people-patient-new",
@@ -221,17 +223,22 @@ def _write(request: HttpRequest, response: HttpResponseBase) -> None:
         return
     held = list(Membership.objects.filter(user=user).values_list("clinic", "role"))
     role, own_clinic = acting_role(allowed, held, subject, user.pk)
+    opened = open_emergency(user) if EMERGENCY in allowed else None
     audit.record_reading(
         audit.Reading(
             act=trace.act if trace else "page.refuse",
             fields=trace.fields if trace else "",
             actor=user,
-            role=role,
+            role=EMERGENCY if opened else role,
             clinic=subject.clinic or own_clinic,
             subject=subject.name or f"user:{user.pk}",
             patient=subject.patient,
             status=status if is_refused else None,
-            detail={"route": route, **_searched(request, trace)},
+            detail={
+                "route": route,
+                **_searched(request, trace),
+                **({"emergency": str(opened.pk)} if opened else {}),
+            },
         )
     )
 

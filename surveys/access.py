@@ -12,7 +12,8 @@ where the version under which the form was asked for is open to supervisors; and
 while the therapist shares them with this supervisor. Doors for both readers say so; what is "own" or of the
 "caseload" is the therapist's alone.
 
-A superuser runs the machine and gets no clinical row from any of these.
+A superuser runs the machine and gets no clinical row from any of these, but in an emergency that two people
+were told of, for half an hour and to read one patient's therapies as by who treats them.
 """
 
 import uuid
@@ -25,6 +26,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 
+from surveys.emergency_access import emergency_therapies
 from surveys.models import (
     OUTCOME_SCALE,
     Assignment,
@@ -150,16 +152,20 @@ def open_supervised_therapies(user: Actor) -> QuerySet[Therapy]:
 
 
 def get_therapy_or_404(user: Actor, therapy_id: uuid.UUID) -> Therapy:
-    """For who treats the patient, and for a supervisor to whom something of it is open."""
+    """For who treats the patient, for a supervisor to whom something of it is open, and in an emergency."""
     rows = Therapy.objects.filter(
-        Q(pk__in=visible_therapies(user)) | Q(pk__in=open_supervised_therapies(user))
+        Q(pk__in=visible_therapies(user))
+        | Q(pk__in=open_supervised_therapies(user))
+        | Q(pk__in=emergency_therapies(user))
     ).select_related("study", "therapist", "patient", "therapist__clinic")
     return get_object_or_404(rows, pk=therapy_id)
 
 
 def visible_scores(user: Actor, therapy: Therapy) -> QuerySet[Score]:
-    """The scores about one therapy that its reader, therapist or supervisor, may see."""
-    own, supervised = visible_therapies(user), supervised_therapies(user)
+    """The scores about one therapy that its reader, therapist or supervisor, may see; in an emergency those
+    that the therapist may."""
+    own = Therapy.objects.filter(Q(pk__in=visible_therapies(user)) | Q(pk__in=emergency_therapies(user)))
+    supervised = supervised_therapies(user)
     return Score.objects.filter(_visible(user, own.filter(pk=therapy.pk), supervised.filter(pk=therapy.pk)))
 
 

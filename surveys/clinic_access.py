@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from surveys.access import Actor, administered_clinics, clinic_therapies, revealed_scores
+from surveys.emergency_access import emergency_patients
 from surveys.models import (
     RESET_DAYS,
     AuditEvent,
@@ -87,6 +88,12 @@ def clinic_patients(user: Actor) -> QuerySet[Patient]:
 
 def get_patient_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
     return get_object_or_404(clinic_patients(user).select_related("clinic"), pk=patient_id)
+
+
+def get_patient_to_read_or_404(user: Actor, patient_id: uuid.UUID) -> Patient:
+    """For administrators of the clinic, and in an emergency."""
+    rows = Patient.objects.filter(Q(pk__in=clinic_patients(user)) | Q(pk__in=emergency_patients(user)))
+    return get_object_or_404(rows.select_related("clinic"), pk=patient_id)
 
 
 def clinic_staff(clinic: Clinic) -> QuerySet[User]:

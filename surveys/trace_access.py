@@ -23,6 +23,7 @@ from surveys.models import (
     Channel,
     Clinic,
     Consent,
+    EmergencyAccess,
     Fields,
     Message,
     Patient,
@@ -77,6 +78,8 @@ class Line:
     patient: str
     is_stranger: bool
     act: str
+    reason: str = ""
+    """Why it was opened in an emergency, as the operator said."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def clinic_trace(user: Actor, clinic: Clinic, wish: Wish, n: int) -> Part:
     found, before = _part(rows, wish, n)
     known = set(clinic_staff(clinic).values_list("pk", flat=True))
     codes = _codes(Patient.objects.filter(clinic=clinic), found)
+    reasons = _reasons(clinic, found)
     return Part(
         [
             Line(
@@ -106,6 +110,7 @@ def clinic_trace(user: Actor, clinic: Clinic, wish: Wish, n: int) -> Part:
                 codes.get(row.patient, ""),
                 row.status is not None and row.actor_id not in known,
                 "therapy.view" if row.act in OF_DIPS else row.act,
+                reasons.get(str(row.detail.get("emergency")), ""),
             )
             for row in found
         ],
@@ -165,6 +170,12 @@ def _about(patients: QuerySet[Patient]) -> Q:
 def _codes(patients: QuerySet[Patient], rows: Iterable[AuditEvent]) -> dict[UUID | None, str]:
     keys = {row.patient for row in rows if row.patient}
     return dict(patients.filter(pk__in=keys).values_list("pk", "code"))
+
+
+def _reasons(clinic: Clinic, rows: Iterable[AuditEvent]) -> dict[str, str]:
+    keys = {row.detail["emergency"] for row in rows if "emergency" in row.detail}
+    found = EmergencyAccess.objects.filter(clinic=clinic, pk__in=keys)
+    return {str(key): reason for key, reason in found.values_list("pk", "reason")} if keys else {}
 
 
 def _kind(row: AuditEvent) -> str:

@@ -1,6 +1,7 @@
 from django.urls import include, path
 
 from surveys.views import (
+    emergency,
     grants,
     instruments,
     link,
@@ -57,6 +58,8 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/no-rating/", session_log.no_rating, name="no-rating"),
     path("accounts/sessions/", sign_ins.sign_ins, name="sign-ins"),
     path("accounts/sessions/end/", sign_ins.end, name="sign-in-end"),
+    path("emergency/", emergency.emergency, name="emergency"),
+    path("emergency/end/", emergency.end, name="emergency-end"),
     path("roles/", grants.grants, name="role-grants"),
     path("roles/<uuid:grant_id>/", grants.grant, name="role-grant"),
     path("accounts/trace/", trace.own, name="own-trace"),

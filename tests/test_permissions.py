@@ -208,7 +208,7 @@ OWN_PAGES = {
         "api-export",
     ],
     "supervisor": ["supervisor-home", "supervision-file", "shared-practices", "api-tokens"],
-    "superuser": ["status", "sign-ins", "role-grants"],
+    "superuser": ["status", "sign-ins", "role-grants", "emergency"],
     "clinic_admin": [
         "status",
         "reception",

@@ -1,9 +1,10 @@
 """The domain. One file per topic; import the models from here."""
 
 from surveys.models.api import ApiToken, ClientKey, Scope
-from surveys.models.audit import AuditEvent, AuditSeal, Fields
+from surveys.models.audit import EMERGENCY, AuditEvent, AuditSeal, Fields
 from surveys.models.clinic import Clinic, Membership, Role, User
 from surveys.models.consent import Consent, Withdrawal
+from surveys.models.emergency import EmergencyAccess
 from surveys.models.grants import OPERATOR, RoleGrant
 from surveys.models.imports import (
     ImportBatch,
@@ -33,6 +34,7 @@ from surveys.models.sign_ins import SignIn
 from surveys.models.tablets import StartCode, Tablet
 
 __all__ = [
+    "EMERGENCY",
     "OPERATOR",
     "OUTCOME_SCALE",
     "RESET_DAYS",
@@ -47,6 +49,7 @@ __all__ = [
     "Consent",
     "ConsentText",
     "DraftAnswer",
+    "EmergencyAccess",
     "FactorReset",
     "Fields",
     "FormLink",

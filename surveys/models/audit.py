@@ -5,6 +5,9 @@ from django.utils.translation import gettext_lazy as _
 
 from surveys.models.clinic import Clinic, Role, User
 
+# What an operator reads with two people told of it is read in no role of a clinic.
+EMERGENCY = "emergency"
+
 
 class Fields(models.TextChoices):
     """What kind of thing somebody read; never what it said."""
@@ -32,7 +35,7 @@ class AuditEvent(models.Model):
     role = models.CharField(
         max_length=20,
         blank=True,
-        choices=Role,
+        choices=[*Role.choices, (EMERGENCY, _("Emergency"))],
         help_text="In which the person acted; empty outside of a page",
     )
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, null=True, db_index=False, related_name="+")

@@ -10,7 +10,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys.clinic_access import get_clinic_therapy_or_404, get_patient_or_404
+from surveys.clinic_access import (
+    get_clinic_therapy_or_404,
+    get_patient_or_404,
+    get_patient_to_read_or_404,
+)
 from surveys.desk import active_studies, own_patients, own_therapists, therapies_of
 from surveys.models import User
 from surveys.parts import declarations, entered_at, own_parts
@@ -54,7 +58,8 @@ def patient_new(request: HttpRequest) -> HttpResponse:
 
 
 def patient(request: HttpRequest, patient_id: UUID) -> HttpResponse:
-    row = get_patient_or_404(request.user, patient_id)
+    door = get_patient_or_404 if request.method == "POST" else get_patient_to_read_or_404
+    row = door(request.user, patient_id)
     form = PatientForm(sent(request), initial=patient_initial(row))
     if form.is_valid():
         try:
