@@ -182,6 +182,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
         "import-cancel",
         methods=("POST",),
     ),
+    **_lines(CLINIC_ADMIN, "privacy-kit", "privacy-paper", "privacy-information"),
     **_lines(CLINIC_ADMIN, "clinic-requests"),
     **_lines(CLINIC_ADMIN, "clinic-request", methods=("GET", "POST")),
     **_lines(RESEARCHER, "study-list", "study-codebook", "desk-export", "desk-export-file"),

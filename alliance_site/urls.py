@@ -8,6 +8,7 @@ from django.views.i18n import set_language
 
 from alliance_site import api_tokens, oidc, second_factor, views
 from alliance_site.health import health
+from alliance_site.kit import views as kit
 from alliance_site.metrics import metrics
 from alliance_site.status_page import status_page
 
@@ -18,6 +19,9 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("status/", status_page, name="status"),
     path("language/", set_language, name="set-language"),
+    path("clinic/privacy/", kit.kit, name="privacy-kit"),
+    path("clinic/privacy/patients/<uuid:study_id>/", kit.information, name="privacy-information"),
+    path("clinic/privacy/<slug:code>/", kit.paper, name="privacy-paper"),
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/signup/", account.signup, name="account_signup"),

@@ -109,6 +109,7 @@ PURE = {
     ),
     "surveys.demo.parameters": ("surveys.packs",),
     "alliance_site.headers": (),
+    "alliance_site.kit.documents": (),
     "surveys.retention": (),
 }
 # The pure rooms of surveys may be called from anywhere.

@@ -224,6 +224,8 @@ OWN_PAGES = {
         "clinic-choose",
         "clinic-describe",
         "retention",
+        "privacy-kit",
+        "privacy-information",
         "clinic-completion",
         "clinic-messages",
         "clinic-trace",
