@@ -63,6 +63,8 @@ LEFT_OUT: Mapping[str, Any] = {
     "analytics.DipReview": _NOTES,
     "analytics.TherapySums": _MODELS,
     "analytics.RatingChange": _TECHNICAL,
+    # The reading itself is among those who looked, by role and day.
+    "surveys.EmergencyAccess": _TECHNICAL,
     "surveys.StartCode": _TECHNICAL,
 }
 

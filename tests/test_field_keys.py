@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
 from alliance_site.backups import programs
+from alliance_site.factors import factor_of
 from analytics.models import DipReview
 from surveys import rekey
 from surveys.fields import EncryptedBytes, EncryptedText, decrypt, encrypt
-from surveys.models import ImportBatch, ImportChunk, ImportedPerson, Patient
+from surveys.models import EmergencyAccess, ImportBatch, ImportChunk, ImportedPerson, Patient
 from tests import factories
 from tests.conftest import Cast
+from tests.sign_in import give_app
+from tests.totp import code_of
 
 CANARY = "kanarienvogel"
 OLD = "an old key of at least fifty random characters, kept"
@@ -48,6 +52,10 @@ NOT_ABOUT_PATIENTS = {
     "surveys.ClientKey": "a hash",
     "surveys.AuditEvent": "codes and ids; its detail never holds what was written",
     "surveys.AuditSeal": "hashes",
+    "surveys.FactorReset": "codes",
+    "surveys.RoleGrant": "codes",
+    "surveys.SignIn": "two words about a browser, and a session that is signed",
+    "surveys.KeepRule": "codes",
     "surveys.Job": "codes",
     "surveys.Heartbeat": "codes",
     "surveys.BackupRun": "names of files of the operator",
@@ -110,8 +118,9 @@ def review_of(cast: Cast, reason: str) -> DipReview:
 
 
 def plant(cast: Cast) -> dict[str, str]:
-    """A canary of its own in every encrypted column; by column, what it is."""
-    words = {str(cell): f"{CANARY}-{n}" for n, cell in enumerate(rekey.encrypted_cells())}
+    """A canary of its own in every encrypted column of ours; by column, what it is."""
+    ours = [cell for cell in rekey.encrypted_cells() if not cell.names]
+    words = {str(cell): f"{CANARY}-{n}" for n, cell in enumerate(ours)}
     contact, code = words["surveys_patient.contact"], words["surveys_importedperson.code"]
     Patient.objects.filter(pk=cast.therapy.patient_id).update(contact=contact)
     batch = batch_of(
@@ -124,6 +133,15 @@ def plant(cast: Cast) -> dict[str, str]:
     ImportChunk.objects.create(batch=batch, number=0, content=content)
     ImportedPerson.objects.create(batch=batch, patient=cast.therapy.patient, code=code)
     review_of(cast, words["analytics_dipreview.reason"])
+    EmergencyAccess.objects.create(
+        by=cast.superuser,
+        clinic=cast.clinic,
+        patient=cast.therapy.patient,
+        reason=words["surveys_emergencyaccess.reason"],
+        told=[],
+        began_at=timezone.now(),
+        ends_at=timezone.now(),
+    )
     return words
 
 
@@ -229,7 +247,7 @@ def test_a_rotation_that_was_ended_goes_on_and_a_lost_key_is_said(
     assert whole(first).n_changed == 1
     assert whole(first) == rekey.Rewritten(1, 0, 0)
     settings.FIELD_KEYS = ["a third key that never wrote a row, but long enough to be one"]
-    with pytest.raises(CommandError, match="7 values cannot be read"):
+    with pytest.raises(CommandError, match="8 values cannot be read"):
         rotate()
     settings.FIELD_KEYS = [NEW, OLD]
     assert "6 of them since now" in rotate()
@@ -265,6 +283,20 @@ def test_values_in_the_json_of_another_application_are_rotated_once_they_are_nam
         cursor.execute("SELECT data->>'secret', data->>'n', data->'codes'->>0 FROM others WHERE id = 1")
         secret, n, code = cursor.fetchone()
     assert (decrypt(secret), n, decrypt(code)) == ("totp", "3", "one")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_second_factors_work_on_under_the_new_key(cast: Cast, settings: Any) -> None:
+    settings.FIELD_KEYS = [OLD]
+    secret = give_app(cast.therapist)
+    codes = RecoveryCodes.activate(cast.therapist).generate_codes()
+    settings.FIELD_KEYS = [NEW, OLD]
+    (cell,) = [cell for cell in rekey.encrypted_cells() if cell.names]
+    assert rekey.rekey(cell) == rekey.Rewritten(2, 2, 0)
+    settings.FIELD_KEYS = [NEW]
+    assert factor_of(cast.therapist, code_of(secret)) is not None
+    assert factor_of(cast.therapist, codes[0]) is not None
+    assert factor_of(cast.therapist, "not-a-code") is None
 
 
 @pytest.mark.django_db(transaction=True)

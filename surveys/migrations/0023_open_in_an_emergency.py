@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import migrations, models
 from django.db.models import F, Q
 
+import surveys.fields
 import surveys.ids
 
 
@@ -43,7 +44,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "reason",
-                    models.TextField(help_text="In the operator’s words; on the clinic’s page of its trace"),
+                    surveys.fields.EncryptedText(
+                        help_text="In the operator’s words; on the clinic’s page of its trace"
+                    ),
                 ),
                 (
                     "told",
@@ -85,9 +88,6 @@ class Migration(migrations.Migration):
                             ends_at__gt=F("began_at"), ends_at__lte=F("began_at") + timedelta(minutes=30)
                         ),
                         name="emergency_lasts_half_an_hour",
-                    ),
-                    models.CheckConstraint(
-                        condition=Q(reason__regex=r".{20,}"), name="emergency_has_a_reason"
                     ),
                 ],
             },

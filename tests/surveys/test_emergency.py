@@ -215,12 +215,8 @@ def test_every_reading_stands_in_the_trace_of_the_clinic_with_the_reason(
     assert town.superuser.email in page
 
 
-def test_the_database_takes_none_without_a_reason_or_for_longer(town: Cast) -> None:
+def test_the_database_takes_none_that_lasts_longer(town: Cast) -> None:
     now, patient = timezone.now(), Patient.objects.get(pk=town.therapy.patient_id)
     fine = {"by": town.superuser, "clinic": town.clinic, "patient": patient, "told": [], "began_at": now}
-    for wrong in (
-        {"reason": "because", "ends_at": now + timedelta(minutes=30)},
-        {"reason": REASON, "ends_at": now + timedelta(minutes=31)},
-    ):
-        with pytest.raises(IntegrityError), transaction.atomic():
-            EmergencyAccess.objects.create(**fine, **wrong)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        EmergencyAccess.objects.create(**fine, reason=REASON, ends_at=now + timedelta(minutes=31))
