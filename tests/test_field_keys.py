@@ -250,7 +250,7 @@ def test_a_rotation_that_was_ended_goes_on_and_a_lost_key_is_said(
     with pytest.raises(CommandError, match="8 values cannot be read"):
         rotate()
     settings.FIELD_KEYS = [NEW, OLD]
-    assert "6 of them since now" in rotate()
+    assert "7 of them since now" in rotate()
     assert read_back() == changed_key
 
 

@@ -121,6 +121,7 @@ def test_everything_else_stays_closed_and_nothing_can_be_written(
 def test_the_pages_that_it_opens_offer_nothing_to_change(town: Cast, second_admin: User) -> None:
     client = signed_in(town.superuser)
     ask(client, town.clinic, town.therapy.code)
+    assert "Open to you in an emergency" in client.get(pages_of(town.therapy)[0]).content.decode()
     for page in pages_of(town.therapy):
         assert client.post(page).status_code in (403, 405)
     page = client.get(pages_of(town.therapy)[1]).content.decode()
