@@ -79,6 +79,8 @@ def test_what_the_papers_say_follows_the_settings(cast: Cast, settings: Any) -> 
     before, told = text(client, record), text(client, sheet)
     assert "Harbour Clinic, Reception, 555 0100" in before and "Study S1" in before
     assert "Kept for good" in before and "No e-mail leaves this site" in before
+    page = client.get(record).content.decode()
+    assert '<th scope="row">Study S1</th>' in page and '<td data-label="Kept">Kept for good</td>' in page
     assert "once they have given their own rating" in told and "Nobody is reminded" in told
     assert "On each form you choose" in told and "You are asked whether" not in told
 

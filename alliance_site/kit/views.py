@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from alliance_site.kit import papers
 from alliance_site.kit.documents import Paper, markdown
-from alliance_site.kit.facts import facts, study_facts
+from alliance_site.kit.facts import Facts, facts, study_facts
 from surveys.clinic_access import get_administered_study_or_404
 from surveys.views.clinics import own_clinic
 
@@ -33,7 +33,8 @@ def paper(request: HttpRequest, code: str) -> HttpResponse:
     if code not in PAPERS:
         raise Http404("No such paper.")
     with translation.override(_language(request)):
-        return _answer(request, PAPERS[code](facts(request.user, own_clinic(request))))
+        known = facts(request.user, own_clinic(request))
+        return _answer(request, PAPERS[code](known), known)
 
 
 def information(request: HttpRequest, study_id: UUID) -> HttpResponse:
@@ -43,7 +44,7 @@ def information(request: HttpRequest, study_id: UUID) -> HttpResponse:
         raise Http404("The study is not active yet.")
     with translation.override(_language(request)):
         known = facts(request.user, study.clinic)
-        return _answer(request, papers.information(known, study_facts(study, study.current)))
+        return _answer(request, papers.information(known, study_facts(study, study.current)), known)
 
 
 def _language(request: HttpRequest) -> str:
@@ -52,7 +53,7 @@ def _language(request: HttpRequest) -> str:
     return wished if wished in dict(settings.LANGUAGES) else translation.get_language() or "en"
 
 
-def _answer(request: HttpRequest, made: Paper) -> HttpResponse:
+def _answer(request: HttpRequest, made: Paper, known: Facts) -> HttpResponse:
     if request.GET.get("as") == "markdown":
         return HttpResponse(
             markdown(made, _("to fill in")),
@@ -60,6 +61,7 @@ def _answer(request: HttpRequest, made: Paper) -> HttpResponse:
             headers={"Content-Disposition": f'attachment; filename="{made.code}.md"'},
         )
     context = {
+        "clinic": known.clinic,
         "paper": made,
         "languages": settings.LANGUAGES,
         "language": translation.get_language(),
