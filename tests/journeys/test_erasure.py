@@ -16,6 +16,7 @@ from tests.journeys.conftest import ROOT, VAR, Site, environment, running_site, 
 
 pytestmark = pytest.mark.slow
 
+KEY = "a key of fifty characters and more, for this site alone"
 ADDRESS = "kanarienvogel@example.org"
 OWN = (
     " FROM surveys_response response JOIN surveys_assignment form ON form.id = response.assignment_id"
@@ -27,7 +28,8 @@ OWN = (
 
 def manage(site: Site, *words: str) -> str:
     command = [sys.executable, "manage.py", *words]
-    done = subprocess.run(command, cwd=ROOT, env=environment(site.var), capture_output=True, text=True)
+    env = environment(site.var) | {"BACKUP_KEY": KEY, "BACKUP_DIR": str(site.var / "backups")}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -73,9 +75,8 @@ def backed_up(site: Site, folder: Path) -> bytes:
     """A backup made now, opened with its key, as SQL."""
     path = folder / "next.alliance"
     manage(site, "backup", "--out", str(path))
-    key = (site.var / "backup_key").read_text().strip()
     with path.open("rb") as file:
-        content = b"".join(stream.opened(file, key))
+        content = b"".join(stream.opened(file, KEY))
     length = make.LENGTH + int.from_bytes(content[: make.LENGTH], "big")
     (folder / "dump").write_bytes(content[length:])
     program = programs.find("pg_restore", int(json.loads(content[make.LENGTH : length])["server"]))
@@ -83,7 +84,7 @@ def backed_up(site: Site, folder: Path) -> bytes:
 
 
 def in_broker(site: Site) -> bytes:
-    broker = redis.Redis.from_url(urls(site.var)[1])
+    broker = redis.Redis.from_url(urls(site.var)[1].replace("redis+socket://", "unix://"))
     return b"\n".join(key + (broker.dump(key) or b"") for key in broker.scan_iter())
 
 
@@ -107,9 +108,8 @@ def fitted_without(site: Site, study: str) -> bool:
     ((n_open, is_new),) = site.sql(
         "SELECT (SELECT count(*) FROM surveys_job WHERE state IN ('pending', 'running')"
         " AND kind IN ('refit', 'list_withdrawals')),"
-        " (SELECT max(fit.read_at) > max(withdrawal.at) FROM analytics_growthfit fit, surveys_withdrawal "
-        "withdrawal"
-        " WHERE fit.study_id = %s AND fit.perspective = 'patient')",
+        " (SELECT max(read_at) FROM analytics_growthfit WHERE study_id = %s AND perspective = 'patient')"
+        " > (SELECT max(at) FROM surveys_withdrawal)",
         study,
     )
     return n_open == 0 and bool(is_new)
