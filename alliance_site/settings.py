@@ -391,6 +391,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.choice("LOG_LEVEL", "INFO", LOG_LEVELS)},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        # At INFO it names the passkey that was used: whose it is, the log does not say of anybody.
+        "fido2": {"level": "WARNING"},
         "alliance.request": {"level": "INFO" if _json else "WARNING"},
     },
 }

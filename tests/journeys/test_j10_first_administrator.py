@@ -48,6 +48,7 @@ def sign_out(page: Page) -> None:
 
 def give_password(page: Page, base_url: str) -> None:
     page.goto(f"{base_url}/accounts/login/?next=/clinic/staff/")
+    expect(page.locator("#passkey-failed")).to_be_hidden()
     page.fill("input[name=login]", EMAIL)
     page.fill("input[name=password]", PASSWORD)
     page.locator("main").get_by_role("button").first.click()
