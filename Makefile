@@ -96,7 +96,8 @@ secrets: ## the files of secrets/ and the folder backups/ for docker-compose.yml
 	    [ -e $$name ] || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))' > $$name; done; \
 	  for name in postgres_password app_database_password; do \
 	    [ -e $$name ] || $(PYTHON) -c 'import secrets; print(secrets.token_hex(32))' > $$name; done; \
-	  for name in secret_key_fallbacks field_key_fallbacks email_password; do [ -e $$name ] || : > $$name; done
+	  for name in secret_key_fallbacks field_key_fallbacks email_password oidc_client_secret; do \
+	    [ -e $$name ] || : > $$name; done
 	@echo "secrets/ has the key files. Keep a copy of them away from this machine, apart from the backups."
 
 bench: install-dev ## runs benchmarks/, one JSON object each

@@ -25,6 +25,7 @@ def site(request: HttpRequest) -> dict[str, object]:
         "on_tablet": bool(tablet_secret(request)),
         # The menu of who has not given a second factor leads nowhere yet.
         "roles": SimpleLazyObject(lambda: roles(user) if is_proven(request, user) else frozenset()),
+        "is_proven": SimpleLazyObject(lambda: is_proven(request, user)),
         "sso": settings.OIDC_NAME,
         "worker_silence": SimpleLazyObject(lambda: worker_silence(SILENCE)),
         "request_news": SimpleLazyObject(lambda: request_news(user)),

@@ -147,6 +147,6 @@ def oidc() -> tuple[str, bool, list[dict[str, object]]]:
         raise ImproperlyConfigured(
             f"OIDC_ISSUER must be an address like https://login.example.org/realms/clinic; it is {issuer!r}."
         )
-    name = text("OIDC_NAME", "your organisation")
+    name = text("OIDC_NAME") or "your organisation"
     app = {"provider_id": "sso", "name": name, "client_id": client, "secret": key}
     return name, has_factor, [app | {"settings": {"server_url": issuer}}]

@@ -62,6 +62,7 @@ def test_with_the_password_alone_nothing_opens_but_the_page_that_sets_a_factor_u
         page = client.get(path)
         assert page.status_code == 200, path
         assert 'href="/caseload/"' not in page.content.decode()
+        assert 'href="/accounts/password/change/"' in page.content.decode()
 
 
 def test_on_pages_for_everybody_half_a_sign_in_is_none(cast: Cast) -> None:

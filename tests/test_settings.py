@@ -159,6 +159,7 @@ def test_sign_in_by_a_provider_is_a_matter_of_three_settings() -> None:
     app = {"provider_id": "sso", "name": "Harbour", "client_id": "alliance", "secret": "hidden"}
     app["settings"] = {"server_url": "https://login.example.org/realms/clinic"}  # type: ignore[assignment]
     assert shown(words, **PROVIDER, OIDC_NAME="Harbour", OIDC_MFA="1") == f"('Harbour', True, [{app}])"
+    assert shown("s.OIDC_NAME", **PROVIDER, OIDC_NAME="") == "your organisation"
 
 
 def test_passwords_are_hashed_with_argon2_and_compared_with_the_common_ones() -> None:
