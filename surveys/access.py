@@ -51,6 +51,7 @@ from surveys.models import (
 )
 from surveys.sharing_access import sharing_therapists
 from surveys.tokens import token_hash
+from surveys.wordings import instrument_of
 
 Actor = User | AnonymousUser
 
@@ -315,14 +316,9 @@ class Link:
     assignment: Assignment | None = None
 
 
-_FORM = (
-    "instrument",
-    "version",
-    "study__clinic",
-    "session__therapy__therapist",
-    "session__therapy__patient",
-    "therapist",
-)
+# What a page about a patient's form says. The questionnaire itself is kept by every process.
+_PATIENTS = ("version", "study__clinic", "session__therapy__patient")
+_FORM = (*_PATIENTS, "instrument", "session__therapy__therapist", "therapist")
 
 
 def form_state(assignment: Assignment, now: datetime) -> LinkState:
@@ -337,10 +333,11 @@ def form_state(assignment: Assignment, now: datetime) -> LinkState:
 
 def get_link(token: str, now: datetime) -> Link:
     """Never raises: every state of a link has a page of its own."""
-    rows = FormLink.objects.select_related(*(f"assignment__{name}" for name in _FORM))
+    rows = FormLink.objects.select_related(*(f"assignment__{name}" for name in _PATIENTS))
     link = rows.filter(token_hash=token_hash(token), revoked_at=None).first()
     if link is None:
         return Link(LinkState.UNKNOWN)
+    link.assignment.instrument = instrument_of(link.assignment.instrument_id)
     return Link(form_state(link.assignment, now), link.assignment)
 
 
@@ -349,20 +346,26 @@ def browser_hash(user: Actor, browser_secret: str) -> str:
     return token_hash(f"user:{user.pk}" if isinstance(user, User) else f"browser:{browser_secret}")
 
 
-def get_opening_or_404(user: Actor, browser_secret: str, assignment_id: uuid.UUID) -> Opening:
+def get_opening_or_404(
+    user: Actor, browser_secret: str, assignment_id: uuid.UUID, *, for_page: bool = True
+) -> Opening:
     """The open form of this browser (patient) or of this signed-in therapist. The cookie of one form
-    never opens another."""
-    rows = Opening.objects.select_related(*(f"assignment__{name}" for name in _FORM))
-    by_patient = Q(
-        assignment__rater=Rater.PATIENT, browser_hash=browser_hash(AnonymousUser(), browser_secret)
-    )
-    by_therapist = Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
-    rule = (by_patient if browser_secret else Q(pk=None)) | (
-        by_therapist if isinstance(user, User) else Q(pk=None)
-    )
+    never opens another. What only a page says is not asked for where none is shown: this is the door of every
+    answer that is saved."""
+    if not browser_secret and not isinstance(user, User):
+        raise Http404("No such form.")
+    related = (_FORM if isinstance(user, User) else _PATIENTS) if for_page else ("version",)
+    rows = Opening.objects.select_related(*(f"assignment__{name}" for name in related))
+    rule = Q(pk=None)
+    if browser_secret:
+        own_hash = browser_hash(AnonymousUser(), browser_secret)
+        rule |= Q(assignment__rater=Rater.PATIENT, browser_hash=own_hash)
+    if isinstance(user, User):
+        rule |= Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
     opening = rows.filter(rule, assignment=assignment_id).first()
     if opening is None:
         raise Http404("No such form.")
+    opening.assignment.instrument = instrument_of(opening.assignment.instrument_id)
     return opening
 
 

@@ -34,9 +34,15 @@ def trail(of: Trail) -> Iterator[None]:
 
 
 def record(
-    act: str, *, subject: Model, actor: Actor | None = None, clinic: Clinic | None = None, **detail: object
+    act: str,
+    *,
+    subject: Model,
+    actor: Actor | None = None,
+    clinic: Clinic | UUID | None = None,
+    **detail: object,
 ) -> AuditEvent:
-    """`subject` is a row; its kind and id are kept. `detail` never holds an answer, a score or a token."""
+    """`subject` is a row; its kind and id are kept. `clinic` is one or the id of one. `detail` never holds an
+    answer, a score or a token."""
     return record_each(act, [(subject, detail)], actor=actor, clinic=clinic)[0]
 
 
@@ -45,7 +51,7 @@ def record_each(
     subjects: Iterable[tuple[Model, Mapping[str, object]]],
     *,
     actor: Actor | None = None,
-    clinic: Clinic | None = None,
+    clinic: Clinic | UUID | None = None,
     read: Fields | None = None,
 ) -> list[AuditEvent]:
     """One event for every (subject, detail), as `record` writes it. `read`: of what the act is a reading, and
@@ -58,7 +64,7 @@ def record_each(
             act=act,
             actor=person,
             role=role,
-            clinic=clinic,
+            clinic_id=clinic.pk if isinstance(clinic, Clinic) else clinic,
             subject=_name(subject),
             patient=_patient(subject),
             fields=read or "",

@@ -136,10 +136,11 @@ def wordings_to_show(
 ) -> list[Instrument]:
     """Of a form that a study asks for: the planned wording, licensed when the study was activated, and the
     translations that are licensed now. One that was uploaded since then waits for its licence."""
-    rows, clinic = list(wordings), version.study.clinic
+    rows = list(wordings)
     # The languages of a shipped form came with it, and none of them is licensed wording.
-    if planned.clinic_id is None or not needs_licences(clinic):
+    if planned.clinic_id is None or rows == [planned] or not needs_licences(version.study.clinic):
         return rows
+    clinic = version.study.clinic
     licences, uses = licences_that_count(clinic), uses_of(version)
     return [row for row in rows if row == planned or standing(row, licences, on, uses).is_usable]
 

@@ -33,7 +33,7 @@ MISSING = {
 
 def consent_text(version: StudyVersion, languages: Sequence[str]) -> ConsentText | None:
     """The study's text in the first of these languages that it has, else English, else whatever there is."""
-    texts = {text.language: text for text in version.texts.order_by("language")}
+    texts = {text.language: text for text in version.all_texts}
     wanted = next((language for language in (*languages, "en") if language in texts), None)
     return texts[wanted] if wanted else next(iter(texts.values()), None)
 

@@ -101,16 +101,6 @@ def n_drafts(assignment: Assignment) -> int:
     return DraftAnswer.objects.filter(assignment=assignment).count()
 
 
-def form_wordings(assignment: Assignment) -> list[Instrument]:
-    """The languages in which a form can be shown: its questionnaire in the same version and from the same
-    hand, so that a clinic's licensed wording is never mixed with another."""
-    own = assignment.instrument
-    rows = Instrument.objects.filter(
-        clinic=own.clinic_id, code=own.code, version=own.version, rater=own.rater
-    )
-    return list(rows.order_by("language"))
-
-
 def last_closing(browser_hash: str) -> datetime:
     """When the last of the forms closes that were begun in a browser, with at least one begun."""
     closing: datetime = Opening.objects.filter(browser_hash=browser_hash).aggregate(

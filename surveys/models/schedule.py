@@ -111,6 +111,11 @@ class StudyVersion(models.Model):
             raise ValueError("A draft is not in force.")
         return self.active_from
 
+    @cached_property
+    def all_texts(self) -> list["ConsentText"]:
+        """Asked for more than once by a page; they are frozen with the version."""
+        return list(self.texts.order_by("language"))
+
     def pure(self) -> planning.PlanVersion:
         """The version as planning reads it, without its lines about practice in general."""
         lines = tuple(line.pure() for line in self.lines.all() if not line.period)

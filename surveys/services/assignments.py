@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 
@@ -18,6 +18,12 @@ from surveys.services.messages import invitations_plan
 
 DUE, OPENED, WITHDRAWN = Assignment.State.DUE, Assignment.State.OPENED, Assignment.State.WITHDRAWN
 TRAIT_WINDOW = timedelta(days=60)
+
+# Of the same kind in the same therapy, not begun.
+_OTHERS = """
+SELECT 1 FROM surveys_assignment form JOIN surveys_session session ON session.id = form.session_id
+WHERE session.therapy_id = %s AND form.rater = %s AND form.instrument_id = %s AND form.state = 'due' LIMIT 1
+"""
 
 _Key = tuple[UUID | None, UUID]
 
@@ -135,11 +141,10 @@ def sync_request(form: Assignment) -> None:
     more. A job, as who holds one form must not wait for all forms of the therapy."""
     if form.session is None:
         return
-    others = Assignment.objects.filter(
-        session__therapy=form.session.therapy_id, rater=form.rater, instrument=form.instrument_id, state=DUE
-    )
-    if others.exists():
-        jobs.request("forms", form.session.therapy_id)
+    with connection.cursor() as cursor:
+        cursor.execute(_OTHERS, [form.session.therapy_id, form.rater, form.instrument_id])
+        if cursor.fetchone() is not None:
+            jobs.request("forms", form.session.therapy_id)
 
 
 @transaction.atomic

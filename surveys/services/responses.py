@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-from django.db.models import DateTimeField, Exists, OuterRef, Subquery, Value
-from django.db.models.functions import Greatest
+from django.db import connection, transaction
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from surveys import audit, jobs, scoring
@@ -21,12 +21,34 @@ from surveys.models import (
     Rater,
     Response,
     Score,
-    Session,
     Sharing,
     User,
 )
 from surveys.packs import InstrumentFile
+from surveys.selectors import OPEN
 from surveys.services.assignments import sync_request
+from surveys.wordings import instrument_of
+
+_IS_ANSWERED = (
+    "EXISTS (SELECT 1 FROM surveys_response given WHERE given.assignment_id = surveys_assignment.id)"
+)
+
+# The two raters may send at the same moment: one of them must see the other's form, so the sessions are
+# locked before the question is asked. Both statements go in one message; the second sees what the first
+# waited for.
+_REVEAL = """
+SELECT 1 FROM surveys_session WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE;
+UPDATE surveys_response response
+SET reveal_at = GREATEST(response.submitted_at, %s::timestamptz, (
+        SELECT max(given.submitted_at) FROM surveys_response given
+        JOIN surveys_assignment own ON own.id = given.assignment_id
+        WHERE own.session_id = form.session_id AND own.rater = 'therapist'))
+FROM surveys_assignment form
+WHERE form.id = response.assignment_id AND form.session_id = ANY(%s) AND form.rater = 'patient'
+  AND response.reveal_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM surveys_assignment owed WHERE owed.session_id = form.session_id
+                  AND owed.rater = 'therapist' AND owed.state IN ('due', 'opened'))
+"""
 
 
 class Refusal(Exception):
@@ -73,19 +95,24 @@ def form_open(
     Raises FormClosed."""
     now = at or timezone.now()
     assignment = Assignment.objects.select_for_update().get(pk=assignment_id)
-    is_known = Opening.objects.filter(assignment=assignment, browser_hash=browser_hash).exists()
+    opening = Opening.objects.filter(assignment=assignment, browser_hash=browser_hash).first()
     # The extra day after closing is for those who had begun, not for a new beginning.
-    if form_state(assignment, now) is not LinkState.OPEN or (now > assignment.closes_at and not is_known):
+    if form_state(assignment, now) is not LinkState.OPEN or (now > assignment.closes_at and not opening):
         raise FormClosed("This form can no longer be opened.")
     if assignment.state == Assignment.State.DUE:
         assignment.state = Assignment.State.OPENED
         assignment.save(update_fields=["state"])
-    opening, is_new = Opening.objects.get_or_create(
-        assignment=assignment,
-        browser_hash=browser_hash,
-        defaults={"device": device, "opened_at": now, "channel": channel, "language": language},
-    )
-    if language and not is_new and opening.language != language:
+    if opening is None:
+        # Nobody else can have made it meanwhile: the form is locked.
+        return Opening.objects.create(
+            assignment=assignment,
+            browser_hash=browser_hash,
+            device=device,
+            opened_at=now,
+            channel=channel,
+            language=language,
+        )
+    if language and opening.language != language:
         opening.language = language
         opening.save(update_fields=["language"])
     return opening
@@ -145,42 +172,54 @@ def response_submit(
     FormClosed or WrongKey.
     """
     now = at or timezone.now()
-    assignment = (
-        Assignment.objects.select_for_update(of=("self",))
-        .select_related("instrument", "study__clinic", "session__therapy")
-        .get(pk=opening.assignment_id)
-    )
+    assignment, is_over = _locked(opening)
     if client_key != opening.client_key:
         raise WrongKey("The form on this page is not the one that was opened here.")
     form = assignment.instrument.form
-    received = Response.objects.filter(assignment=assignment).first()
+    received = Response.objects.filter(assignment=assignment).first() if is_over else None
     if received is not None:
         return _replay(received, answers, sharing, client_key)
     if form_state(assignment, now) is not LinkState.OPEN:
         raise FormClosed("This form has expired.")
     drafts = DraftAnswer.objects.filter(assignment=assignment)
-    kept = dict(drafts.values_list("item", "value"))
+    saved = {item: (value, row) for item, value, row in drafts.values_list("item", "value", "opening")}
+    kept = {item: value for item, (value, _row) in saved.items()}
     complete = {
         item.number: answers.get(item.number, kept.get(item.number, scoring.SKIPPED)) for item in form.items
     }
-    elsewhere = drafts.exclude(opening=opening).exclude(item__in=answers)
+    elsewhere = [item for item, (_, row) in saved.items() if row != opening.pk and item not in answers]
     response = response_row(opening, assignment, complete, sharing, paradata, now)
     response.instrument = instrument or assignment.instrument
     response.language = response.instrument.language
-    response.elsewhere = sorted(elsewhere.values_list("item", flat=True))
+    response.elsewhere = sorted(elsewhere)
     response.save(force_insert=True)
     Score.objects.bulk_create(score_rows(response, form, complete))
     assignment.state = state_after(complete)
     assignment.save(update_fields=["state"])
-    DraftAnswer.objects.filter(assignment=assignment).delete()
+    if saved:
+        drafts.delete()
     if assignment.session_id is not None:
         reveal([assignment.session_id])
-    audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic)
+    audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic_id)
     sync_request(assignment)
     if assignment.session_id is None:
         jobs.request("practice_bands", assignment.study.clinic_id)
     jobs.request("refit", assignment.study_id)
     return response
+
+
+def _locked(opening: Opening) -> tuple[Assignment, bool]:
+    """The form, which nobody else changes until the end of the transaction; and whether it may have been
+    received. Who waited for the lock sees the new state of the form, but of other rows what was there
+    before."""
+    assignment = (
+        Assignment.objects.select_for_update(of=("self",))
+        .select_related("study", "session")
+        .annotate(is_answered=RawSQL(_IS_ANSWERED, [], BooleanField()))  # noqa: S611  text of our own
+        .get(pk=opening.assignment_id)
+    )
+    assignment.instrument = instrument_of(assignment.instrument_id)
+    return assignment, assignment.is_answered or assignment.state not in OPEN
 
 
 def _replay(received: Response, answers: Mapping[int, int], sharing: str, client_key: uuid.UUID) -> Response:
@@ -248,20 +287,5 @@ def reveal(sessions: Collection[uuid.UUID], declined_at: datetime | None = None)
     """Rate, then reveal: the patient's ratings of a session show once every form that the
     therapist owes for it is given or declined, at once where none was asked. `declined_at` is the time of
     a rating that was declined just now."""
-    # The two raters may send at the same moment: one of them must see the other's form.
-    list(Session.objects.select_for_update(no_key=True).filter(pk__in=sessions).order_by("pk"))
-    owed = Assignment.objects.filter(
-        session=OuterRef("assignment__session"),
-        rater=Rater.THERAPIST,
-        state__in=[Assignment.State.DUE, Assignment.State.OPENED],
-    )
-    last_given = (
-        Response.objects.filter(
-            assignment__rater=Rater.THERAPIST, assignment__session__assignments=OuterRef("assignment_id")
-        )
-        .order_by("-submitted_at")
-        .values("submitted_at")[:1]
-    )
-    Response.objects.filter(
-        ~Exists(owed), assignment__session__in=sessions, assignment__rater=Rater.PATIENT, reveal_at=None
-    ).update(reveal_at=Greatest("submitted_at", Subquery(last_given), Value(declined_at, DateTimeField())))
+    with connection.cursor() as cursor:
+        cursor.execute(_REVEAL, [list(sessions), declined_at, list(sessions)])

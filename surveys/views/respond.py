@@ -16,10 +16,10 @@ from surveys.access import LinkState, form_state, get_opening_or_404, has_sent
 from surveys.away import is_database_away
 from surveys.browsers import browser_secret, forget_patient, keep_receipt, seal_key
 from surveys.forms import ANYWAY, BadField, OutdatedForm, SentForm, kept_fields, read_answers, read_form
-from surveys.models import Assignment, Channel, Opening, Rater, Response, Sharing, StudyVersion
+from surveys.models import Assignment, Channel, Instrument, Opening, Rater, Response, Sharing, StudyVersion
 from surveys.parts import owed_consent
 from surveys.scoring import PREFER_NOT
-from surveys.selectors import OPEN, form_progress, form_wordings, todo_forms
+from surveys.selectors import OPEN, form_progress, todo_forms
 from surveys.services.responses import (
     AlreadyReceived,
     DifferentAnswers,
@@ -33,6 +33,7 @@ from surveys.views.cards import cards_of
 from surveys.views.consent import study_text
 from surveys.views.notices import NOTICES, about, notice_page, see_other
 from surveys.views.wording import Wording, wording_of
+from surveys.wordings import form_wordings
 
 logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponse]
@@ -79,7 +80,7 @@ def _survives_lost_database(view: View) -> View:
 
 @_survives_lost_database
 def answers(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
-    opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
+    opening = get_opening_or_404(request.user, browser_secret(request), assignment_id, for_page=False)
     try:
         given = read_answers(request.POST, request.FILES, opening.assignment.instrument)
         drafts_save(opening=opening, answers=given)
@@ -100,9 +101,9 @@ def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     kept = kept_fields(request.POST)
     if kept and not request.user.is_authenticated and not browser_secret(request):
         return _signed_out(request, kept)
-    opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
+    opening = get_opening_or_404(request.user, browser_secret(request), assignment_id, for_page=False)
     try:
-        sent = read_form(request.POST, request.FILES, form_wordings(opening.assignment))
+        sent = read_form(request.POST, request.FILES, _wordings(request, opening.assignment))
         is_open = not sent.is_anyway and _is_incomplete(opening, sent)
         if sent.language or is_open:
             drafts_save(opening=opening, answers=sent.answers, sharing=sent.sharing, language=sent.language)
@@ -119,6 +120,14 @@ def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     except (BadField, OutdatedForm, Refusal) as error:
         return _refused(request, opening, error)
     return _after_sending(opening, response)
+
+
+def _wordings(request: HttpRequest, assignment: Assignment) -> list[Instrument]:
+    """Those among which a sent page's own must be; which others there are is asked only where it is another
+    than the planned one, or another was chosen."""
+    planned = assignment.instrument
+    is_planned = request.POST.get("version") == str(planned.pk) and "language" not in request.POST
+    return [planned] if is_planned else form_wordings(assignment)
 
 
 def _after_sending(opening: Opening, response: Response) -> HttpResponse:
@@ -208,11 +217,13 @@ def _is_incomplete(opening: Opening, sent: SentForm) -> bool:
     """Whether to ask once more before storing; a form that is in or closed is for the service to answer."""
     if form_state(opening.assignment, timezone.now()) is not LinkState.OPEN:
         return False
+    if asks_sharing(opening.assignment) and sent.sharing is None:
+        return True
+    n_items = len(opening.assignment.instrument.form.items)
+    if len(sent.answers) == n_items:
+        return False
     progress = form_progress(opening)
-    answered = sent.answers.keys() | progress.here.keys() | progress.elsewhere
-    return len(answered) < len(opening.assignment.instrument.form.items) or (
-        asks_sharing(opening.assignment) and sent.sharing is None
-    )
+    return len(sent.answers.keys() | progress.here.keys() | progress.elsewhere) < n_items
 
 
 def _paradata(request: HttpRequest, opening: Opening) -> Paradata:

@@ -8,7 +8,7 @@ from django.utils import timezone, translation
 
 from surveys.licences import wordings_to_show
 from surveys.models import Assignment, Instrument, Opening, Rater
-from surveys.selectors import form_wordings
+from surveys.wordings import form_wordings
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The way of a form in the browser: link, start, answers, sending, receipt."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from unittest import mock
 from uuid import uuid4
@@ -8,13 +9,15 @@ from uuid import uuid4
 import psycopg2
 import pytest
 from django.core.cache import cache
-from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from surveys.models import Assignment, DraftAnswer, Opening, Response
 from surveys.selectors import FormProgress, form_progress
 from surveys.services.invitations import link_issue
+from surveys.wordings import instrument_of
 from tests import factories
 from tests.conftest import Cast
 from tests.sign_in import sign_in_fully
@@ -485,3 +488,44 @@ def test_the_extra_day_is_not_for_a_new_beginning(patient_form: Assignment) -> N
     )
     assert first.get(f"/f/{patient_form.pk}/").status_code == 200
     assert Client().post(f"/r/{token}/").status_code == 410
+
+
+def n_statements(act: Callable[[], object]) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        act()
+    return len(queries)
+
+
+def test_each_step_of_the_way_asks_the_database_no_more_than_it_must(patient_form: Assignment) -> None:
+    """Twelve answers are saved for each form that is sent: what they cost is what the site costs."""
+    token = link_issue(assignment=patient_form)
+    other = started(patient_form, token)
+    hidden(other, patient_form)
+    browser, place = phone(), f"/f/{patient_form.pk}/"
+    fields = {}
+    found = {
+        "link": n_statements(lambda: browser.get(f"/r/{token}/")),
+        "start": n_statements(lambda: browser.post(f"/r/{token}/")),
+        "form": n_statements(lambda: fields.update(filled(browser, patient_form))),
+        "answer": n_statements(lambda: browser.post(f"{place}answers/", {"item_1": "6"})),
+        "send": n_statements(lambda: browser.post(f"{place}send/", fields)),
+        "receipt": n_statements(lambda: browser.get(f"{place}receipt/")),
+    }
+    assert Response.objects.count() == 1
+    assert found == {"link": 3, "start": 9, "form": 4, "answer": 5, "send": 13, "receipt": 3}
+
+
+def test_a_form_that_came_back_after_it_was_declined_is_received_once(patient_form: Assignment) -> None:
+    """A session was taken out of the log and put in again: the form is due, and its answers are there."""
+    client = started(patient_form)
+    assert client.post(f"/f/{patient_form.pk}/send/", filled(client, patient_form)).status_code == 303
+    Assignment.objects.update(state=Assignment.State.OPENED)
+    again = client.post(f"/f/{patient_form.pk}/send/", filled(client, patient_form))
+    assert (again.status_code, Response.objects.count()) == (303, 1)
+
+
+def test_a_questionnaire_that_is_kept_is_each_time_a_copy_of_one_s_own(patient_form: Assignment) -> None:
+    first, second = instrument_of(patient_form.instrument_id), instrument_of(patient_form.instrument_id)
+    assert first == second == patient_form.instrument
+    assert first is not second
+    assert first.form is second.form, "it is parsed once"
