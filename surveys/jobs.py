@@ -80,17 +80,24 @@ def register_long(kind: str, handler: LongHandler, *, give_up: Callable[[str], N
 def request(kind: str, scope: object, due_at: datetime | None = None) -> None:
     """Makes the job due, now or at a later time; one that waits already becomes due at the earlier of both.
     The row stays locked until the caller's transaction commits, so that no worker can claim it before the
-    rows it must read are visible."""
+    rows it must read are visible. One that is due in any case is locked in share: of the forms that are sent
+    to one study at the same moment none waits until another is on the disk."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
+            WITH waiting AS (
+                SELECT 1 FROM surveys_job
+                WHERE kind = %(kind)s AND scope = %(scope)s AND state = 'pending' AND attempts = 0
+                  AND due_at <= COALESCE(%(due_at)s, now())
+                FOR SHARE)
             INSERT INTO surveys_job (kind, scope, state, attempts, due_at, requested_at, fence, error)
-            VALUES (%s, %s, 'pending', 0, COALESCE(%s, now()), now(), 0, '')
+            SELECT %(kind)s, %(scope)s, 'pending', 0, COALESCE(%(due_at)s, now()), now(), 0, ''
+            WHERE NOT EXISTS (SELECT 1 FROM waiting)
             ON CONFLICT (kind, scope) WHERE state = 'pending'
             DO UPDATE SET requested_at = now(), attempts = 0,
                           due_at = LEAST(surveys_job.due_at, excluded.due_at)
             """,
-            [kind, str(scope), due_at],
+            {"kind": kind, "scope": str(scope), "due_at": due_at},
         )
 
 
