@@ -3,7 +3,7 @@ FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
-    VAR=/app/var BACKUP_DIR=/backups STATIC_ROOT=/app/static STATIC_COMPRESS=1
+    VAR=/app/var BACKUP_DIR=/backups STATIC_ROOT=/app/static STATIC_COMPRESS=1 WEB_CONCURRENCY=2
 
 WORKDIR /app
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin alliance
@@ -25,7 +25,7 @@ RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')"
 
 USER alliance
 EXPOSE 8000
-# Token links stand in paths, so there is no access log. Rendering hangs after a fork, so no --preload.
+# WEB_CONCURRENCY says how many processes there are. Token links stand in paths, so there is no access log. Rendering hangs after a fork, so no --preload.
 CMD ["gunicorn", "alliance_site.wsgi:application", "--bind", "0.0.0.0:8000", \
-     "--worker-class", "gthread", "--workers", "2", "--threads", "4", "--timeout", "30", \
+     "--worker-class", "gthread", "--threads", "4", "--timeout", "30", \
      "--limit-request-line", "4094", "--no-control-socket", "--log-level", "warning"]

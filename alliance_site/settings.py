@@ -285,6 +285,9 @@ LANGUAGES = [("en-gb", "English"), ("de", "Deutsch"), ("nb", "Norsk bokmål"), (
 LOCALE_PATHS = [BASE_DIR / "alliance_site" / "locale"]
 FORMAT_MODULE_PATH = ["alliance_site.formats"]
 
+# Processes of web; the server of the containers reads it itself.
+WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", 2, least=1)
+
 # Static files
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(VAR / "static"))).resolve()

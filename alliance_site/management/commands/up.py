@@ -7,6 +7,7 @@ import errno
 import fcntl
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +32,8 @@ PATIENCE = 20  # seconds a child has to end by itself
 LONGEST_PAUSE = 30
 SOUND = 60  # seconds after which a child is no longer counted as crashing at its start
 SERVER_CHECK = 3
+# Not the least there is: a job has a lease, and must end within it on a machine that is busy all day.
+WORKER_NICE = 10
 
 # On Linux the kernel ends a child whose supervisor was killed. A small program does it between
 # fork and exec, where Python code could hang on a lock of another thread.
@@ -266,15 +269,17 @@ def children(port: int) -> list[Child]:
     celery = [*python, "celery", "--quiet", "-A", "alliance_site.celery:app"]
     quiet = ["-l", "WARNING"]
     beat = [*celery, "beat", *quiet, "-s", str(settings.VAR / "beat.db"), "--pidfile="]
+    # Where both want all of the machine, a page has about ten times as much of it as a job.
+    nice = [shutil.which("nice") or "/usr/bin/nice", "-n", str(WORKER_NICE)]
     # No access log: link tokens stand in paths. No preload: chart rendering hangs after a fork.
     web = [
         *python, "gunicorn", "alliance_site.wsgi:application", "--bind", f"{HOST}:{port}",
-        "--worker-class", "gthread", "--workers", "2", "--threads", "4", "--timeout", "30",
-        "--graceful-timeout", "10", "--limit-request-line", "4094", "--no-control-socket",
+        "--worker-class", "gthread", "--workers", str(settings.WEB_CONCURRENCY), "--threads", "4",
+        "--timeout", "30", "--graceful-timeout", "10", "--limit-request-line", "4094", "--no-control-socket",
         "--log-level", "warning",
     ]  # fmt: skip
     fixed = ["-n", "worker@alliance", "--without-gossip", "--without-mingle"]
-    worker = [*celery, "worker", "-c", "2", *fixed, *quiet]
+    worker = [*nice, *celery, "worker", "-c", "2", *fixed, *quiet]
     return [Child("beat", beat), Child("web", web), Child("worker", worker)]
 
 
