@@ -144,8 +144,10 @@ def own_patients(user: Actor, clinic: Clinic, code: str = "") -> QuerySet[Patien
     running = Therapy.objects.filter(ended_on=None).select_related("therapist", "study")
     own = clinic_patients(user).filter(clinic=clinic)
     rows = own.prefetch_related(Prefetch("therapies", queryset=running, to_attr="running"))
-    found = rows.filter(Q(code__icontains=code) | Q(therapies__code__icontains=code))
-    return found.distinct().order_by("-id")
+    if code:
+        treated = Therapy.objects.filter(patient=OuterRef("pk"), code__icontains=code)
+        rows = rows.filter(Q(code__icontains=code) | Exists(treated))
+    return rows.order_by("-id")
 
 
 def therapies_of(patient: Patient) -> QuerySet[Therapy]:

@@ -6,7 +6,20 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
-from django.db.models import Count, Exists, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import (
+    Aggregate,
+    Count,
+    Exists,
+    F,
+    Max,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from surveys.access import (
@@ -53,26 +66,35 @@ def todo_forms(user: Actor) -> QuerySet[Assignment]:
     )
 
 
-def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
-    """Therapies, running ones first, each with its session and form counts."""
+def _one(rows: QuerySet[Any], value: Aggregate) -> Subquery:
+    """A number of the rows that belong to an outer row; they are filtered by it. Joined to it instead,
+    sessions, forms and therapies of a large clinic would multiply before anything is counted."""
+    return Subquery(
+        rows.order_by().annotate(_all=Value(1)).values("_all").annotate(_one=value).values("_one")
+    )
 
-    def forms(rater: Rater, states: tuple[str, ...] | None = None) -> Count:
-        rule = Q(sessions__assignments__rater=rater) & ~Q(
-            sessions__assignments__state=Assignment.State.WITHDRAWN
-        )
-        if states is not None:
-            rule &= Q(sessions__assignments__state__in=states)
-        return Count("sessions__assignments", filter=rule, distinct=True)
+
+def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
+    """Therapies, running ones first, each with its session and form counts and the time of its last session,
+    and of the last line of its log, held or not."""
+    sessions = Session.objects.filter(therapy=OuterRef("pk"))
+    asked = Assignment.objects.filter(session__therapy=OuterRef("pk")).exclude(
+        state=Assignment.State.WITHDRAWN
+    )
+
+    def forms(rater: Rater, **rule: object) -> Coalesce:
+        return Coalesce(_one(asked.filter(rater=rater, **rule), Count("*")), 0)
 
     return (
         therapies.select_related("therapist", "study")
         .annotate(
-            n_sessions=Max("sessions__number"),
-            last_session=Max("sessions__held_at", filter=Q(sessions__status="held")),
+            n_sessions=_one(sessions, Max("number")),
+            last_logged=_one(sessions, Max("held_at")),
+            last_session=_one(sessions.filter(status=Session.Status.HELD), Max("held_at")),
             n_patient_due=forms(Rater.PATIENT),
-            n_patient_received=forms(Rater.PATIENT, RECEIVED),
+            n_patient_received=forms(Rater.PATIENT, state__in=RECEIVED),
             n_therapist_due=forms(Rater.THERAPIST),
-            n_therapist_received=forms(Rater.THERAPIST, RECEIVED),
+            n_therapist_received=forms(Rater.THERAPIST, state__in=RECEIVED),
         )
         .order_by(F("ended_on").desc(nulls_first=True), F("last_session").desc(nulls_last=True), "code")
     )
@@ -222,23 +244,30 @@ def study_ratings(study_id: UUID, scales: Collection[str]) -> QuerySet[Any, Rati
 
 def study_instruments(study: Study) -> QuerySet[Instrument]:
     """Every instrument that the study's plan asks for or that a form of it was received with."""
+    own = {"instrument": OuterRef("pk")}
     return Instrument.objects.filter(
-        Q(pk__in=PlanLine.objects.filter(version__in=active_versions(study)).values("instrument"))
-        | Q(pk__in=Assignment.objects.filter(study=study).values("instrument"))
+        Exists(PlanLine.objects.filter(version__in=active_versions(study), **own))
+        | Exists(Assignment.objects.filter(study=study, **own))
         # A patient may have read it in another language than the plan names.
-        | Q(pk__in=Response.objects.filter(assignment__study=study).values("instrument"))
+        | Exists(Response.objects.filter(assignment__study=study, **own))
     ).order_by("code", "version", "rater", "language")
 
 
 def with_counts(studies: QuerySet[Study]) -> QuerySet[Study]:
     """Studies with the number of their therapies and of the forms received, without what is left out of the
     research, and how many therapies that are."""
-    received = Q(assignments__state__in=RECEIVED, assignments__session__therapy__excluded_at=None)
+    therapies = Therapy.objects.filter(study=OuterRef("pk"))
+    received = Assignment.objects.filter(study=OuterRef("pk"), state__in=RECEIVED)
+    left_out = received.filter(session__therapy__excluded_at__isnull=False)
+    kept = Response.objects.filter(
+        assignment__study=OuterRef("pk"), assignment__session__therapy__excluded_at=None
+    )
     return studies.annotate(
-        n_therapies=Count("therapies", filter=Q(therapies__excluded_at=None), distinct=True),
-        n_left_out=Count("therapies", filter=Q(therapies__excluded_at__isnull=False), distinct=True),
-        n_forms=Count("assignments", filter=received, distinct=True),
-        last_received=Max("assignments__response__submitted_at", filter=received),
+        n_therapies=Coalesce(_one(therapies.filter(excluded_at=None), Count("*")), 0),
+        n_left_out=Coalesce(_one(therapies.filter(excluded_at__isnull=False), Count("*")), 0),
+        # All, from the index alone, without the few that are left out.
+        n_forms=Coalesce(_one(received, Count("*")), 0) - Coalesce(_one(left_out, Count("*")), 0),
+        last_received=Subquery(kept.order_by("-submitted_at").values("submitted_at")[:1]),
     ).order_by("code")
 
 

@@ -43,9 +43,7 @@ def therapies_facts(therapies: QuerySet[Therapy]) -> list[tuple[Therapy, Facts]]
     """Therapies with their progress, each with what a board is ordered by; possible dips are not known here.
     In a number of queries that does not grow with them."""
     quiet = ExpressionWrapper(_quiet(), output_field=BooleanField())
-    rows = list(
-        with_progress(therapies).annotate(last_logged=Max("sessions__held_at")).annotate(is_quiet=quiet)
-    )
+    rows = list(with_progress(therapies).annotate(is_quiet=quiet))
     forms = _forms_by_therapy([row.pk for row in rows])
     return [(row, _facts(row, *forms.get(row.pk, (0, ())))) for row in rows]
 

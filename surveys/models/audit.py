@@ -57,6 +57,12 @@ class AuditEvent(models.Model):
             models.Index(fields=["clinic", "id"], name="audit_by_clinic"),
             models.Index(fields=["actor", "id"], name="audit_by_actor"),
             models.Index(fields=["patient", "id"], name="audit_by_patient"),
+            # A few rows of a million, which every page about therapists one by one asks for.
+            models.Index(
+                fields=["subject", "act"],
+                condition=models.Q(act__in=["therapist.sharing", "therapist.supervisor"]),
+                name="audit_of_supervision",
+            ),
         ]
 
     def __str__(self) -> str:

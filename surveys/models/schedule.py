@@ -271,7 +271,11 @@ class Session(models.Model):
                 condition=Q(timing__in=["exact", "day", "order"]), name="session_timing_is_known"
             ),
         ]
-        indexes = [models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="session_by_import")]
+        indexes = [
+            models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="session_by_import"),
+            # When each therapy of a clinic was last held, from the index alone.
+            models.Index(fields=["therapy", "held_at"], condition=Q(status="held"), name="session_last_held"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.therapy_id} session {self.number or self.status}"
