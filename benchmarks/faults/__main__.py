@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.environment import use
+
 FULL = 300
 NAMES = ("P4", "P8", "P5", "P1", "P13", "P2", "P12")
 
@@ -30,15 +32,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen.var.mkdir(parents=True)
     is_full = chosen.seconds >= FULL
-    for name in ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS"):
-        os.environ.pop(name, None)
-    os.environ |= {
-        "ALLIANCE_DEMO": "1",
-        "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
-        "JOB_MEMORY_MB": "1024",
-        "LOG_LEVEL": "WARNING",
-        "VAR": str(chosen.var.resolve()),
-    }
+    use(chosen.var, JOB_MEMORY_MB="1024")
     if not is_full:
         os.environ["FAULTS_PACE"] = "5"
     # All that follows reads the environment.

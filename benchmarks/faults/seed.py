@@ -58,8 +58,8 @@ class Seed:
     cookie: dict[str, str] = field(repr=False)
 
 
-def plant(n_forms: int, n_lone: int) -> Seed:
-    """In an empty, migrated database with the built-in instruments."""
+def plant(n_forms: int, n_lone: int, n_sessions: int = SESSIONS_PER_THERAPY) -> Seed:
+    """In an empty, migrated database with the built-in instruments; so many forms are open in one therapy."""
     instrument = Instrument.objects.get(code=FORM, rater=Rater.PATIENT, language="en")
     with transaction.atomic():
         clinic = Clinic.objects.create(name="Fault Clinic", contact="Reception", is_simulated=True)
@@ -67,9 +67,9 @@ def plant(n_forms: int, n_lone: int) -> Seed:
         Membership.objects.create(user=user, clinic=clinic, role=Role.THERAPIST)
         therapist = Therapist.objects.create(clinic=clinic, user=user)
         versions = _studies(clinic, instrument, N_LOAD_STUDIES + n_lone)
-        n_therapies = -(-n_forms // SESSIONS_PER_THERAPY)
+        n_therapies = -(-n_forms // n_sessions)
         busy = [versions[number % N_LOAD_STUDIES] for number in range(n_therapies)]
-        forms = _forms(clinic, therapist, instrument, busy, SESSIONS_PER_THERAPY)
+        forms = _forms(clinic, therapist, instrument, busy, n_sessions)
         lone = _forms(clinic, therapist, instrument, versions[N_LOAD_STUDIES:], 1)
         with connection.cursor() as cursor:
             cursor.execute("CREATE TABLE faults_effect (scope text NOT NULL)")

@@ -79,14 +79,15 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float) -> Any:
 
 
 class Site:
-    """Postgres, Valkey, web, worker and beat under `var`; `n_web` and `n_workers` of them on one database."""
+    """Postgres, Valkey, web, worker and beat under `var`; `n_web` and `n_workers` of them on one database,
+    and the workers know the jobs of `app`."""
 
-    def __init__(self, var: Path, n_web: int, n_workers: int) -> None:
+    def __init__(self, var: Path, n_web: int, n_workers: int, app: str = OUR_APP) -> None:
         self.var = var
         self.log = var / "faults.log"
         self.database, self.broker = embedded.servers(var)
         self.ports = [free_port() for _ in range(n_web)]
-        web, worker, beat = _programs()
+        web, worker, beat = _programs(app)
         self.services = [
             Service("beat", beat),
             *(Service("web", web(port), port) for port in self.ports),
@@ -145,7 +146,7 @@ class Site:
 
     def add_web(self) -> None:
         """One more web process on the same database."""
-        web, _worker, _beat = _programs()
+        web, _worker, _beat = _programs(OUR_APP)
         port = free_port()
         self.ports.append(port)
         self.services.append(Service("web", web(port), port))
@@ -253,19 +254,19 @@ def answers(port: int) -> bool:
         line.close()
 
 
-def _programs() -> tuple[Callable[[int], list[str]], Callable[[int], list[str]], list[str]]:
-    """What `manage.py up` runs: web on a port, worker of a number, beat."""
+def _programs(app: str) -> tuple[Callable[[int], list[str]], Callable[[int], list[str]], list[str]]:
+    """What `manage.py up` runs, jobs by this app: web on a port, worker of a number, beat."""
     argv = {child.name: child.argv for child in children(0)}
 
     def web(port: int) -> list[str]:
         return [f"{HOST}:{port}" if word == f"{HOST}:0" else word for word in argv["web"]]
 
     def worker(number: int) -> list[str]:
-        own = {"worker@alliance": f"worker{number}@alliance", APP: OUR_APP}
+        own = {"worker@alliance": f"worker{number}@alliance", APP: app}
         return [own.get(word, word) for word in argv["worker"]]
 
     # The beat writes the time limits of our app into its messages.
-    return web, worker, [OUR_APP if word == APP else word for word in argv["beat"]]
+    return web, worker, [app if word == APP else word for word in argv["beat"]]
 
 
 def _spawn(argv: list[str], log: Any) -> subprocess.Popen[bytes]:
