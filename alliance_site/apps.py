@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from alliance_site.checks import durability
+from alliance_site.checks import clocks, durability
 
 
 class AllianceSiteConfig(AppConfig):
@@ -10,3 +10,4 @@ class AllianceSiteConfig(AppConfig):
 
     def ready(self) -> None:
         register(durability, Tags.database)
+        register(clocks, Tags.database)

@@ -15,6 +15,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Arrow's own allocator keeps what a large export has needed; the system's gives it back.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
+STALE = 3 * 3600
+
 app = Celery("alliance_site")
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
@@ -28,9 +30,10 @@ app.conf.update(
     worker_hijack_root_logger=False,
     timezone=settings.TIME_ZONE,
     beat_schedule={
-        # A ring that nobody answered in ten seconds is stale: the next one says the same.
-        "due-jobs": {"task": "surveys.tasks.run_due_jobs", "schedule": 2.0, "options": {"expires": 10}},
-        "long-jobs": {"task": "surveys.tasks.run_long_jobs", "schedule": 2.0, "options": {"expires": 10}},
+        # An old ring is stale: the next one says the same. How old is the worker's clock against beat's, so a
+        # worker whose clock is ahead would hear none of them where they expired sooner.
+        "due-jobs": {"task": "surveys.tasks.run_due_jobs", "schedule": 2.0, "options": {"expires": STALE}},
+        "long-jobs": {"task": "surveys.tasks.run_long_jobs", "schedule": 2.0, "options": {"expires": STALE}},
         # Heard whenever a worker is there again; the jobs that it asks for are once per study in any case.
         "sums-checks": {
             "task": "analytics.tasks.request_sums_checks",

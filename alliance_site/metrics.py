@@ -8,6 +8,7 @@ from datetime import datetime
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 
+from alliance_site.room import is_short
 from alliance_site.status import Figures, figures
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -65,6 +66,10 @@ def _families(found: Figures) -> Iterator[tuple[str, str, str, list[Sample]]]:
         sent,
     )
     yield "disk_free_ratio", "gauge", "Free share of the disk, by what lies on it.", each("of", found.disks)
+    refusing = "Whether exports, imports and uploads are refused for want of room."
+    yield "disk_refusing", "gauge", refusing, one(is_short(found.disks))
+    offset = "By how much the clock of this web process is ahead of the database's."
+    yield "clock_offset_seconds", "gauge", offset, one(found.clock_offset)
     yield "database_bytes", "gauge", "Size of the database.", one(found.database_bytes)
     yield "backup_age_seconds", "gauge", "Age of the data in the last good backup.", age(found.backup_at)
     yield "backup_good", "gauge", "Whether the last backup went well.", _flag(found.is_backup_good)

@@ -151,6 +151,7 @@ MIDDLEWARE = [
     "alliance_site.traces.TraceMiddleware",
     "alliance_site.middleware.TabletMode",
     "alliance_site.policy.PolicyMiddleware",
+    "alliance_site.room.KeepRoom",
     "alliance_site.middleware.DatabaseAway",
 ]
 ROOT_URLCONF = "alliance_site.urls"

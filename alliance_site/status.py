@@ -1,13 +1,14 @@
 """How the machine is: figures of the whole site, asked for in one query, none of them about a person."""
 
 import json
-import shutil
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from django.conf import settings
 from django.db import connection
+from django.utils import timezone
+
+from alliance_site.room import disks
 
 # From when on a figure asks for somebody. docs/operation.md says what to do about each.
 WORKER_SILENT = timedelta(seconds=30)
@@ -15,7 +16,6 @@ JOB_LATE = timedelta(minutes=5)
 MAIL_LATE = timedelta(minutes=15)
 BACKUP_OLD = timedelta(hours=36)
 DRILL_OLD = timedelta(days=35)
-DISK_LOW = 0.1
 
 # A failure is settled once the same was asked for again. The name of an error tells nothing about a person.
 QUERY = """
@@ -55,7 +55,8 @@ SELECT
 
 @dataclass(frozen=True)
 class Figures:
-    """Times are None where it never happened, or where nothing waits."""
+    """Times are None where it never happened, or where nothing waits. `clock_offset` is by how many seconds
+    the clock of this process is ahead of the database's."""
 
     now: datetime
     worker_at: datetime | None
@@ -76,6 +77,7 @@ class Figures:
     n_erased: int
     database_bytes: int
     disks: dict[str, float]
+    clock_offset: float
 
     def is_older(self, at: datetime | None, than: timedelta) -> bool:
         return at is not None and self.now - at > than
@@ -83,23 +85,15 @@ class Figures:
 
 def figures() -> Figures:
     """As of now. Raises DatabaseError where the database is away."""
+    asked, began = timezone.now(), time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(QUERY)
+        took = timedelta(seconds=time.monotonic() - began)
         found = dict(zip([column.name for column in cursor.description], cursor.fetchone(), strict=True))
     for name in ("jobs", "failed", "withdrawals"):
         # Django hands JSON of a raw query over as text.
         found[name] = json.loads(found[name] or "{}")
-    return Figures(**found, disks=disks())
-
-
-def disks() -> dict[str, float]:
-    """The share of each disk that is free, by what lies on it as this process sees it."""
-    folders = {"data": settings.VAR, "backups": settings.BACKUP_DIR}
-    return {name: _free(folder) for name, folder in folders.items()}
-
-
-def _free(folder: Path) -> float:
-    # A folder that nothing was written to yet will lie on the disk of the one above it.
-    there = next(part for part in (folder, *folder.parents) if part.exists())
-    usage = shutil.disk_usage(there)
-    return usage.free / usage.total
+    # The database looked at its clock at some moment of the query.
+    is_between = asked <= found["now"] <= asked + took
+    offset = 0.0 if is_between else (asked + took / 2 - found["now"]).total_seconds()
+    return Figures(**found, disks=disks(), clock_offset=offset)

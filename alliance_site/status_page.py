@@ -9,7 +9,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from alliance_site import status
+from alliance_site import room, status
+from alliance_site.checks import CLOCK_OFF
 from alliance_site.status import Figures, figures
 
 
@@ -26,7 +27,7 @@ class Line:
 
 def status_page(request: HttpRequest) -> HttpResponse:
     found = figures()
-    lines = [*_work(found), *_mail_and_disk(found), *_safety(found)]
+    lines = [*_work(found), *_mail_and_disk(found), _clock(found), *_safety(found)]
     context = {"lines": lines, "found": found, "n_todo": sum(bool(line.todo) for line in lines)}
     return render(request, "status.html", context)
 
@@ -77,13 +78,27 @@ def _mail_and_disk(found: Figures) -> Iterator[Line]:
     )
     names = {"data": _("Disk of the data"), "backups": _("Disk of the backups")}
     for name, free in found.disks.items():
-        low = free < status.DISK_LOW
-        yield Line(
-            names[name],
-            _("%(n)s %% free") % {"n": int(100 * free)},
-            None,
-            _("Make room before it is full: nothing can be stored then.") if low else "",
-        )
+        todo = _("Make room before it is full: nothing can be stored then.") if free <= room.LOW else ""
+        if name == "data" and room.is_short(found.disks):
+            todo = _(
+                "Make room. Until then files, imports, uploads and frozen data are refused, "
+                "and answers are still taken."
+            )
+        yield Line(names[name], _("%(n)s %% free") % {"n": int(100 * free)}, None, todo)
+
+
+def _clock(found: Figures) -> Line:
+    n = abs(found.clock_offset)
+    is_off = n >= CLOCK_OFF
+    ahead = _("The web process’s is %(n)s s ahead of the database’s.")
+    behind = _("The web process’s is %(n)s s behind the database’s.")
+    words = (ahead if found.clock_offset > 0 else behind) % {"n": round(n)}
+    return Line(
+        _("Clocks"),
+        words if n >= 1 else _("Web process and database agree."),
+        None,
+        _("Set the clocks of both machines by the same time server.") if is_off else "",
+    )
 
 
 def _safety(found: Figures) -> Iterator[Line]:

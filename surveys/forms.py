@@ -19,6 +19,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from surveys import clock
 from surveys.models import Instrument, Session, Sharing, Therapy
 from surveys.packs import InstrumentFile
 from surveys.scoring import PREFER_NOT, parse_answer
@@ -211,7 +212,7 @@ class TabletForm(PinForm):
 def time_fault(therapy: Therapy, held_at: datetime) -> str:
     """Why a session of the therapy cannot have been at this time; empty where it can."""
     day = timezone.localdate(held_at)
-    if held_at > timezone.now():
+    if held_at > clock.now():
         return gettext("This time is still to come. Enter a session once its time is over.")
     # Nobody can take a session out of the log, so a slip of the year is caught here.
     if day < therapy.started_on:

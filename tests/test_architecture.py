@@ -136,6 +136,7 @@ BRIDGE = (
     "surveys.echoes",
     "surveys.sentences",
     "surveys.audit",
+    "surveys.clock",
     "surveys.ids",
     # What the views of one API have in common.
     "surveys.api.base",

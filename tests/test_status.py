@@ -172,12 +172,30 @@ def test_an_old_or_failed_backup_or_drill_asks_for_another(
     assert "manage.py" in failed[1]
 
 
-def test_a_disk_that_is_nearly_full_asks_for_room(
-    asked: Any, cast: Cast, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("free", "data", "backups", "is_refusing"),
+    [
+        (201, "", "", 0),
+        (200, "Make room before it is full", "Make room before it is full", 0),
+        (100, "Make room. Until then files", "Make room before it is full", 1),
+    ],
+)
+def test_a_disk_that_fills_asks_for_room_and_then_says_what_is_refused(
+    asked: Any,
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    data: str,
+    backups: str,
+    is_refusing: int,
 ) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: Disk(1000, 950, 50))
-    words, todo, _ = rows(cast)["Disk of the backups"]
-    assert (words, todo[:9]) == ("5 % free", "Make room")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Disk(1000, 1000 - free, free))
+    found = rows(cast)
+    for part, todo in (("Disk of the data", data), ("Disk of the backups", backups)):
+        words = found[part][1] if todo else ""
+        assert words.startswith(todo)
+        assert len(found[part]) == (3 if todo else 2)
+    assert asked()["disk_refusing"] == is_refusing
 
 
 @pytest.mark.parametrize("actor", ["therapist", "supervisor", "researcher", ""])

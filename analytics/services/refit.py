@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from analytics.dataset import CODINGS, MODEL, TimeCoding, growth_spec, unit_sums
 from analytics.growth import fit
@@ -15,6 +14,7 @@ from analytics.models import GrowthFit
 from analytics.services.dip_tally import tally_request
 from analytics.services.panels import panels_request
 from analytics.services.sums import sums_refresh
+from surveys import clock
 from surveys.models import Study
 from surveys.selectors import outcome_forms
 
@@ -50,7 +50,7 @@ def study_refit(study_id: str) -> Callable[[], None]:
     if study is None:
         # A test run, there or cleared since: nothing of it is in any model.
         return lambda: None
-    read_at = timezone.now()
+    read_at = clock.now()
     sums_refresh(study.pk)
     questions = _questions(study)
     seconds = MAX_SECONDS / max(len(questions), 1)
@@ -107,5 +107,5 @@ def _refit(question: _Question, read_at: datetime, seconds: float) -> GrowthFit 
         n_therapists=result.n["therapist"],
         engine_version=ENGINE,
         seconds=result.seconds,
-        fitted_at=timezone.now(),
+        fitted_at=clock.now(),
     )

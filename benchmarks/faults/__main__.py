@@ -6,6 +6,7 @@ Exit status 1 where anything was lost, doubled or otherwise not as promised; the
 import argparse
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from benchmarks.environment import use
 
 FULL = 300
-NAMES = ("P4", "P8", "P5", "P1", "P13", "P2", "P12")
+NAMES = ("P4", "P8", "P5", "P1", "P13", "P2", "P12", "P6", "P7")
 
 
 def main() -> int:
@@ -32,32 +33,34 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen.var.mkdir(parents=True)
     is_full = chosen.seconds >= FULL
-    use(chosen.var, JOB_MEMORY_MB="1024")
+    use(chosen.var, JOB_MEMORY_MB="1024", METRICS_TOKEN=secrets.token_urlsafe(32))
     if not is_full:
         os.environ["FAULTS_PACE"] = "5"
     # All that follows reads the environment.
     import django  # noqa: PLC0415
 
     django.setup()
-    from benchmarks.faults import answers, work  # noqa: PLC0415
+    from benchmarks.faults import answers, clocks, disk, work  # noqa: PLC0415
     from benchmarks.faults.run import Sizes, conduct  # noqa: PLC0415
+    from benchmarks.faults.site import Site  # noqa: PLC0415
 
     promises = {
         "P1": answers.killed,
         "P2": work.done_once,
         "P4": answers.without_broker,
         "P5": answers.without_database,
+        "P6": disk.full,
+        "P7": clocks.apart,
         "P8": answers.at_once,
         "P12": work.bad_ones,
         "P13": answers.renewed,
     }
+    n = 2 if chosen.double else 1
     figures = conduct(
-        chosen.var.resolve(),
+        Site(chosen.var.resolve(), n, n),
         Sizes(chosen.seconds, is_full, chosen.forms, chosen.kills),
         {name: promises[name] for name in NAMES if name in chosen.only},
-        n_web=2 if chosen.double else 1,
-        n_workers=2 if chosen.double else 1,
-        seed=chosen.seed,
+        chosen.seed,
     )
     print(json.dumps(figures, indent=1))
     return 0 if figures["is_kept"] else 1

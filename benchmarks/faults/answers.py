@@ -15,7 +15,7 @@ from functools import partial
 
 from benchmarks.faults.kills import ALL, BROKER, DATABASE
 from benchmarks.faults.ledger import p95
-from benchmarks.faults.patient import Answer, Browser, NoAnswer, Opened, Patients
+from benchmarks.faults.patient import Answer, Browser, NoAnswer, Opened, Patients, keeps_all
 from benchmarks.faults.run import Figures, Run
 from benchmarks.faults.site import wait_until
 
@@ -117,7 +117,7 @@ def without_database(run: Run) -> Figures:
             waited.append(time.monotonic() - began)
             run.expect(answer.status == 503, f"a form sent without the database was answered {answer.status}")
             run.expect(answer.retry_after, "the answer without the database does not say when to come back")
-            run.expect(_keeps_all(answer, form), "the page without the database lost answers")
+            run.expect(keeps_all(answer, form), "the page without the database lost answers")
         time.sleep(run.sizes.of(60, 3))
     back = time.monotonic()
     for form in opened:
@@ -128,11 +128,6 @@ def without_database(run: Run) -> Figures:
         "longest_wait_for_a_word_s": round(max(waited), 2),
         "seconds_until_all_in": round(time.monotonic() - back, 1),
     }
-
-
-def _keeps_all(answer: Answer, form: Opened) -> bool:
-    kept = (name for name in form.fields if name != "csrfmiddlewaretoken")
-    return all(f'name="{name}" value="{form.fields[name]}"' in answer.body for name in kept)
 
 
 def at_once(run: Run) -> Figures:

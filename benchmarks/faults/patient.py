@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,16 +68,17 @@ class Tally:
 
 
 class Balance:
-    """Which web process is asked next: all by turns, as a proxy does."""
+    """Which web process is asked next: all by turns, as a proxy does; the list may change meanwhile."""
 
-    def __init__(self, ports: Collection[int]) -> None:
-        self.ports = list(ports)
-        self._turns = itertools.cycle(self.ports)
+    def __init__(self, ports: Sequence[int]) -> None:
+        self.ports = ports
+        self._turns = itertools.count()
         self._lock = threading.Lock()
 
     def port(self) -> int:
         with self._lock:
-            return next(self._turns)
+            turn, ports = next(self._turns), tuple(self.ports)
+        return ports[turn % len(ports)]
 
     @contextmanager
     def line(self) -> Iterator[http.client.HTTPConnection]:
@@ -113,9 +114,13 @@ class Browser:
         self.cookies |= answer.cookies
         return answer
 
-    def request(self, method: str, path: str, fields: dict[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, fields: dict[str, str] | None = None, token: str = ""
+    ) -> Answer:
         """Changes nothing here, so that several may be on their way at once. Raises NoAnswer."""
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         if fields is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
@@ -149,6 +154,12 @@ class Opened:
     @property
     def is_received(self) -> str:
         return f"{self.path}receipt/"
+
+
+def keeps_all(answer: Answer, form: Opened) -> bool:
+    """Whether the page that came back holds everything that was sent, to be sent again."""
+    kept = (name for name in form.fields if name != "csrfmiddlewaretoken")
+    return all(f'name="{name}" value="{form.fields[name]}"' in answer.body for name in kept)
 
 
 class Patients:

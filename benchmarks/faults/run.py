@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.kills import Killer
@@ -89,7 +88,7 @@ class Run:
         self.forms = Forms(self.seed.forms)
 
     def patients(self, ports: list[int] | None = None) -> Patients:
-        return Patients(self.seed, Balance(ports or self.site.ports), self.journal, Tally())
+        return Patients(self.seed, Balance(ports or self.site.front), self.journal, Tally())
 
     def killer(self) -> Killer:
         return Killer(self.site, random.Random(self.rng.random()))  # noqa: S311
@@ -166,18 +165,15 @@ def audit(run: Run) -> tuple[Verdict, Figures]:
 Promise = Callable[[Run], Figures]
 
 
-def conduct(
-    var: Path, sizes: Sizes, promises: dict[str, Promise], *, n_web: int, n_workers: int, seed: int
-) -> Figures:
-    """Starts a site under `var` and has every promise tried; `broken` of the figures says what failed."""
-    site = Site(var, n_web, n_workers)
+def conduct(site: Site, sizes: Sizes, promises: dict[str, Promise], seed: int) -> Figures:
+    """Starts the site and has every promise tried; `broken` of the figures says what failed."""
     began = time.monotonic()
     try:
         site.start_servers()
         planted = plant(round(sizes.seconds * FORMS_A_SECOND) + sizes.n_forms + 3000, sizes.of(200, 40))
         site.start()
         _say(f"site with {len(planted.forms)} open forms", began)
-        run = Run(site, planted, Journal(var / "journal.jsonl"), sizes, random.Random(seed))  # noqa: S311
+        run = Run(site, planted, Journal(site.var / "journal.jsonl"), sizes, random.Random(seed))  # noqa: S311
         found = {name: _tried(run, name, promise) for name, promise in promises.items()}
         verdict, books = audit(run)
         run.expect(not site.problems, f"servers did not start at once: {site.problems}")
@@ -194,8 +190,8 @@ def conduct(
         "books": books,
         "promises": found,
         "restarts": site.restarts,
-        "web": n_web,
-        "workers": n_workers,
+        "web": sum(service.name == "web" for service in site.services),
+        "workers": sum(service.name == "worker" for service in site.services),
         "seed": seed,
         "seconds": round(time.monotonic() - began),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",

@@ -6,8 +6,10 @@ What ends is started again at once, as a service manager would do; `held` keeps 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -27,7 +29,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from alliance_site import embedded
-from alliance_site.folders import PROJECT
+from alliance_site.folders import PROJECT, open_lock
 from alliance_site.management.commands.up import HOST, ORPHAN_GUARD, children
 from alliance_site.servers import Server
 
@@ -49,6 +51,9 @@ class Service:
     name: str
     argv: list[str]
     port: int = 0
+    # The code that it runs, and what its environment has beside ours.
+    folder: Path = PROJECT
+    env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,6 +65,11 @@ class Service:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def faketime() -> str:
+    """The program that gives one process another clock; empty where it is not installed."""
+    return shutil.which("faketime") or ""
 
 
 def free_port() -> int:
@@ -86,7 +96,8 @@ class Site:
         self.var = var
         self.log = var / "faults.log"
         self.database, self.broker = embedded.servers(var)
-        self.ports = [free_port() for _ in range(n_web)]
+        # Where patients come in: the web processes by turns, or a proxy.
+        self.front = self.ports = [free_port() for _ in range(n_web)]
         web, worker, beat = _programs(app)
         self.services = [
             Service("beat", beat),
@@ -97,6 +108,7 @@ class Site:
         self.restarts = 0
         self.problems: list[str] = []
         self._ended = threading.Event()
+        self._held = contextlib.ExitStack()
         self._threads = [
             threading.Thread(target=self._keep_services),
             *(
@@ -109,6 +121,9 @@ class Site:
         """Empty database, migrated, with the built-in instruments."""
         # Of whom this is, should somebody find it later.
         (self.var / embedded.DEMO_MARK).touch()
+        # Commands that end would stop the servers, were nobody else there.
+        users = self._held.enter_context(open_lock(self.var / "servers.lock"))
+        fcntl.flock(users, fcntl.LOCK_SH)
         for server in (self.database, self.broker):
             server.start()
         call_command("check", tags=["database"], databases=["default"], stdout=StringIO())
@@ -118,6 +133,11 @@ class Site:
         call_command("collectstatic", interactive=False, verbosity=0)
         connections.close_all()
 
+    def put_before(self, port: int, argv: list[str]) -> None:
+        """From now on patients come through this proxy."""
+        self.front = [port]
+        self.services.append(Service("proxy", argv, port))
+
     def start(self) -> None:
         """Returns when every web process answers."""
         for thread in self._threads:
@@ -125,7 +145,7 @@ class Site:
         self.wait_ready(120)
 
     def wait_ready(self, seconds: float = 60) -> None:
-        for port in self.ports:
+        for port in {*self.ports, *self.front}:
             wait_until(f"web on port {port} answers", partial(answers, port), seconds)
 
     def stop(self) -> None:
@@ -139,18 +159,54 @@ class Site:
         connections.close_all()
         for server in (self.broker, self.database):
             server.stop()
+        self._held.close()
 
     def clear(self) -> None:
         """Deletes all files of a stopped site."""
         embedded.clear(self.var)
 
-    def add_web(self) -> None:
-        """One more web process on the same database."""
+    def add_web(self, folder: Path = PROJECT, env: dict[str, str] | None = None) -> Service:
+        """One more web process on the same database, with the code in the folder."""
+        web, _worker, _beat = _programs(OUR_APP)
+        service = Service("web", web(free_port()), folder=folder, env=env or {})
+        service.port = int(service.argv[service.argv.index("--bind") + 1].rpartition(":")[2])
+        self.ports.append(service.port)
+        self.services.append(service)
+        self.wait_ready()
+        return service
+
+    def take_away(self, service: Service, *, keep_port: bool = False) -> None:
+        """It ends in order and is not started again; a port that is kept refuses whoever comes."""
+        if not keep_port:
+            self.ports.remove(service.port)
+        self.services.remove(service)
+        self._end(service)
+
+    @contextlib.contextmanager
+    def with_other_clock(self, offset: str) -> Iterator[int]:
+        """Inside the block the workers, and one more web process, whose port it is, have a clock that is off
+        by as much, such as +2h."""
+        off = [faketime(), "-m", "-f", offset]
         web, _worker, _beat = _programs(OUR_APP)
         port = free_port()
-        self.ports.append(port)
-        self.services.append(Service("web", web(port), port))
-        self.wait_ready()
+        service = Service("web", [*off, *web(port)], port)
+        self.services.append(service)
+        workers = [one for one in self.services if one.name == "worker"]
+        try:
+            for worker in workers:
+                self._begin_anew(worker, [*off, *worker.argv])
+            wait_until(f"web with a clock of {offset} answers", partial(answers, port), 120)
+            yield port
+        finally:
+            self.services.remove(service)
+            self._end(service)
+            for worker in workers:
+                self._begin_anew(worker, worker.argv[len(off) :])
+
+    def _begin_anew(self, service: Service, argv: list[str]) -> None:
+        service.argv, old = argv, service.process
+        if old is not None:
+            old.terminate()
 
     def renew(self, service: Service, number: signal.Signals) -> None:
         """Another code or setting comes in: SIGTERM ends it in order and it is started again, SIGHUP has the
@@ -191,6 +247,16 @@ class Site:
         rows: list[tuple[Any, ...]] = wait_until("the database answers the auditor", ask, 60)[0]
         return rows
 
+    def autonomous(self, statement: str) -> None:
+        """One statement outside any transaction, once. Raises OperationalError."""
+        line = psycopg2.connect(self.database.url(), connect_timeout=5)
+        try:
+            line.autocommit = True
+            with line.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            line.close()
+
     def _ask(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
         line = psycopg2.connect(self.database.url(), connect_timeout=5)
         try:
@@ -208,7 +274,7 @@ class Site:
                     if not service.is_running and service.name not in self.held:
                         service.kill_group()
                         self.restarts += service.process is not None
-                        service.process = _spawn(service.argv, log)
+                        service.process = _spawn(service, log)
                 self._ended.wait(LOOK_EVERY)
             for service in self.services:
                 self._end(service)
@@ -269,6 +335,13 @@ def _programs(app: str) -> tuple[Callable[[int], list[str]], Callable[[int], lis
     return web, worker, [app if word == APP else word for word in argv["beat"]]
 
 
-def _spawn(argv: list[str], log: Any) -> subprocess.Popen[bytes]:
-    guarded = [sys.executable, "-c", ORPHAN_GUARD, str(os.getpid()), *argv]
-    return subprocess.Popen(guarded, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
+def _spawn(service: Service, log: Any) -> subprocess.Popen[bytes]:
+    guarded = [sys.executable, "-c", ORPHAN_GUARD, str(os.getpid()), *service.argv]
+    return subprocess.Popen(
+        guarded,
+        cwd=service.folder,
+        env=os.environ | service.env,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )

@@ -7,6 +7,7 @@ from surveys.fhir import outcome
 NOT_FOUND = "There is nothing at this address, or it is not yours to see."
 FAULT = "Something went wrong here and was written down. Send it again under the same Idempotency-Key."
 AWAY = "The database is away. Try again in a moment."
+FULL = "The disk is nearly full, and what is left is kept for answers. Nothing was changed; try again later."
 FHIR = "/api/v1/fhir/"
 MEDIA = "application/fhir+json"
 ISSUES = {
@@ -18,6 +19,7 @@ ISSUES = {
     406: "not-supported",
     429: "throttled",
     503: "transient",
+    507: "no-store",
 }
 
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 
-from surveys import jobs
+from surveys import clock, jobs
 from surveys.changes import FormChange
 from surveys.models import Assignment, Instrument, PlanLine, Rater, Session, Study, Therapist, Therapy
 from surveys.planning import DueForm, LoggedSession, due_forms, trait_period, version_at
@@ -58,7 +58,7 @@ def forms_sync(therapy: Therapy, sessions: Iterable[Session], there: Sequence[As
     planned = {(form.session_id, UUID(form.instrument)) for form in due_forms(plan, log, therapy.arm)}
     not_held = {row.id for row in log if row.status != Session.Status.HELD}
     begun = {row.session_id for row in there if row.state not in (DUE, WITHDRAWN)}
-    now = timezone.now()
+    now = clock.now()
 
     def is_over(row: Assignment) -> bool:
         if row.session_id in not_held:
@@ -158,7 +158,7 @@ def trait_form_assign(
 ) -> Assignment:
     """Makes a form about practice in general due for one therapist, study and period; once, however often
     called. Raises ValueError where the study has no active version at that time."""
-    opens = opens_at or timezone.now()
+    opens = opens_at or clock.now()
     version = version_row_at(study, opens)
     if version is None:
         raise ValueError("The study was not active at that time.")

@@ -19,10 +19,9 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys import audit, jobs
+from surveys import audit, clock, jobs
 from surveys.access import Actor
 from surveys.mail import MailRefused, MailUnsure, compose, deliver
 from surveys.models import Assignment, FormLink, Message, Rater, User
@@ -46,7 +45,7 @@ def invitations_plan(*, forms: Collection[Assignment], is_anew: bool = False) ->
     """Invites the patients whose forms these are, where they can be asked by e-mail; how many. Who was
     invited before is only where the address is another one now (`is_anew`). A form whose time is over,
     because its session was entered late, is not among them."""
-    now = timezone.now()
+    now = clock.now()
     patients = [form.pk for form in forms if form.rater == Rater.PATIENT and form.closes_at > now]
     if not patients:
         return 0
@@ -72,7 +71,7 @@ def message_request(*, form: Assignment, actor: Actor) -> Message:
         raise MessageRefused(
             _("An e-mail about this form is under way. Wait a minute, then see below whether it was sent.")
         )
-    message = _add(row, INVITATION, timezone.now(), actor)
+    message = _add(row, INVITATION, clock.now(), actor)
     audit.record("message.request", subject=message, actor=actor, clinic=row.study.clinic, form=str(row.pk))
     return message
 
@@ -88,7 +87,7 @@ def link_refusal(form: Assignment) -> str:
 
 
 def _over(form: Assignment) -> str:
-    if form.state not in OPEN or form.closes_at <= timezone.now() or form.session is None:
+    if form.state not in OPEN or form.closes_at <= clock.now() or form.session is None:
         return _("This form is not open any more, so there is nothing to send.")
     if form.session.therapy.stopped_at is not None:
         return _("This patient wants to be asked no more, so nothing is sent.")
@@ -116,7 +115,7 @@ def message_send(scope: str) -> jobs.Write:
         raise jobs.TryAgain(problem.value) from None
     except MailUnsure:
         return lambda: _end(begun, UNSURE, Message.Problem.LOST)
-    sent_at = timezone.now()
+    sent_at = clock.now()
     return lambda: _end(begun, SENT, sent_at=sent_at)
 
 
@@ -137,7 +136,7 @@ def message_give_up(scope: str) -> None:
 def messages_doubt() -> int:
     """After older data were restored: what they say is due may have been sent since. No patient gets a mail
     twice because of it: it is called unsure, and a person decides. How many."""
-    rows = Message.objects.filter(state__in=[WAITING, SENDING], due_at__lte=timezone.now())
+    rows = Message.objects.filter(state__in=[WAITING, SENDING], due_at__lte=clock.now())
     keys = list(rows.order_by("pk").values_list("pk", "assignment_id"))
     for key, form_id in keys:
         _lock(form_id)
@@ -183,7 +182,7 @@ def _begin(message_id: int) -> _Begun | None:
     mail = compose(row.kind, form, patient, link_url(token))
     # Made here once for all, so that a mail that cannot be made is no mail that may have been sent.
     mail.message()
-    row.started_at = timezone.now()
+    row.started_at = clock.now()
     _move(row, SENDING)
     return _Begun(row.pk, form.pk, row.started_at, mail, token_hash(token))
 
@@ -199,7 +198,7 @@ def _take_back(begun: _Begun, problem: Message.Problem) -> None:
     """The server has not taken it: it waits again, and nobody has its link."""
     row = _held(begun)
     if row is not None and row.state == SENDING:
-        FormLink.objects.filter(token_hash=begun.link_hash).update(revoked_at=timezone.now())
+        FormLink.objects.filter(token_hash=begun.link_hash).update(revoked_at=clock.now())
         row.started_at = None
         _move(row, WAITING, problem)
 
@@ -210,7 +209,7 @@ def _end(begun: _Begun, state: Message.State, problem: str = "", sent_at: dateti
     if row is None:
         return
     if state == FAILED:
-        FormLink.objects.filter(token_hash=begun.link_hash).update(revoked_at=timezone.now())
+        FormLink.objects.filter(token_hash=begun.link_hash).update(revoked_at=clock.now())
     row.sent_at = sent_at
     _move(row, state, problem)
     if sent_at is not None and row.kind == INVITATION:

@@ -8,9 +8,8 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
-from surveys import audit, jobs, scoring
+from surveys import audit, clock, jobs, scoring
 from surveys.access import Actor, LinkState, form_state
 from surveys.models import (
     Assignment,
@@ -93,7 +92,7 @@ def form_open(
 ) -> Opening:
     """Begins the form in a browser, or finds what that browser began; in the language, where one is given.
     Raises FormClosed."""
-    now = at or timezone.now()
+    now = at or clock.now()
     assignment = Assignment.objects.select_for_update().get(pk=assignment_id)
     opening = Opening.objects.filter(assignment=assignment, browser_hash=browser_hash).first()
     # The extra day after closing is for those who had begun, not for a new beginning.
@@ -125,7 +124,8 @@ def drafts_save(
     """Keeps answers of an open form, and sharing choice and language where they are given; raises FormClosed
     when the form is no longer open."""
     assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
-    if form_state(assignment, timezone.now()) is not LinkState.OPEN:
+    now = clock.now()
+    if form_state(assignment, now) is not LinkState.OPEN:
         raise FormClosed("This form can no longer be changed.")
     chosen = {"sharing": sharing, "language": language or None}
     changes = {name: value for name, value in chosen.items() if value is not None}
@@ -133,9 +133,7 @@ def drafts_save(
         Opening.objects.filter(pk=opening.pk).update(**changes)
     DraftAnswer.objects.bulk_create(
         [
-            DraftAnswer(
-                assignment=assignment, opening=opening, item=item, value=value, saved_at=timezone.now()
-            )
+            DraftAnswer(assignment=assignment, opening=opening, item=item, value=value, saved_at=now)
             for item, value in answers.items()
         ],
         update_conflicts=True,
@@ -148,7 +146,7 @@ def drafts_save(
 def drafts_clear(*, opening: Opening) -> None:
     """Start again: forgets what was answered so far, on whatever device."""
     assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
-    if form_state(assignment, timezone.now()) is LinkState.OPEN:
+    if form_state(assignment, clock.now()) is LinkState.OPEN:
         DraftAnswer.objects.filter(assignment=assignment).delete()
 
 
@@ -171,7 +169,7 @@ def response_submit(
     The same key with the same answers returns the first response; raises AlreadyReceived, DifferentAnswers,
     FormClosed or WrongKey.
     """
-    now = at or timezone.now()
+    now = at or clock.now()
     assignment, is_over = _locked(opening)
     if client_key != opening.client_key:
         raise WrongKey("The form on this page is not the one that was opened here.")

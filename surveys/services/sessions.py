@@ -10,7 +10,7 @@ from django.db.models import Min
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys import audit, jobs
+from surveys import audit, clock, jobs
 from surveys.access import Actor, LinkState, form_state
 from surveys.changes import FormChange, LogChange, Moved, moved_together
 from surveys.models import Assignment, DraftAnswer, Rater, Response, Session, Therapy, User
@@ -177,7 +177,7 @@ def _refuse_if_rated(forms: Sequence[Assignment]) -> None:
             ),
             "status",
         )
-    now = timezone.now()
+    now = clock.now()
     open_now = [form for form in forms if form_state(form, now) is LinkState.OPEN]
     if DraftAnswer.objects.filter(assignment__in=open_now).exists():
         raise LogRefused(
@@ -210,7 +210,7 @@ def rating_decline(*, session: Session, actor: Actor | None = None) -> int:
         return 0
     DraftAnswer.objects.filter(assignment__in=forms).delete()
     Assignment.objects.filter(pk__in=[form.pk for form in forms]).update(state=Assignment.State.DECLINED)
-    reveal([session.pk], declined_at=timezone.now())
+    reveal([session.pk], declined_at=clock.now())
     audit.record_each(
         "rating.decline", [(form, {}) for form in forms], actor=actor, clinic=forms[0].study.clinic
     )

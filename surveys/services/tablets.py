@@ -11,9 +11,8 @@ from math import ceil
 from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
-from django.utils import timezone
 
-from surveys import audit
+from surveys import audit, clock
 from surveys.access import LinkState, form_state
 from surveys.models import Assignment, Channel, Clinic, Opening, Rater, StartCode, Tablet, User
 from surveys.services.responses import FormClosed, form_open
@@ -63,7 +62,7 @@ def tablet_revoke(*, tablet: Tablet, actor: User | None = None) -> None:
     row = Tablet.objects.select_for_update(of=("self",)).select_related("clinic").get(pk=tablet.pk)
     if row.revoked_at is not None:
         return
-    row.revoked_at = timezone.now()
+    row.revoked_at = clock.now()
     row.save(update_fields=["revoked_at"])
     audit.record("tablet.revoke" if actor else "tablet.leave", subject=row, actor=actor, clinic=row.clinic)
 
@@ -93,7 +92,7 @@ def start_code_issue(*, assignment: Assignment, actor: User) -> tuple[str, datet
     ValueError for a form of somebody else, FormClosed for one that cannot be begun any more."""
     # One at a time in a clinic: a code must not be given out twice while it works.
     clinic = Clinic.objects.select_for_update(no_key=True).get(pk=assignment.study.clinic_id)
-    now = timezone.now()
+    now = clock.now()
     row = Assignment.objects.get(pk=assignment.pk)
     if row.rater != Rater.PATIENT:
         raise ValueError("Only a patient's form is filled on a tablet; a therapist signs in.")
@@ -139,7 +138,7 @@ def start_code_use(*, tablet: Tablet, code: str, browser_hash: str) -> Opening:
 
 
 def _open(tablet: Tablet, code: str, browser_hash: str) -> Opening | None:
-    now = timezone.now()
+    now = clock.now()
     found = (
         StartCode.objects.select_for_update(of=("self",))
         .select_related("assignment")
@@ -175,11 +174,11 @@ def _miss(tablet: Tablet, n_before: int, what: str) -> tuple[int, datetime | Non
         return n_misses, None
     wait = min(FIRST_WAIT * 2 ** min(n_misses // TRIES - 1, 10), LONGEST_WAIT)
     audit.record("tablet.wait", subject=tablet, clinic=tablet.clinic, wrong=what, misses=n_misses)
-    return n_misses, timezone.now() + wait
+    return n_misses, clock.now() + wait
 
 
 def _seconds_left(until: datetime | None) -> int:
-    return max(0, ceil((until - timezone.now()).total_seconds())) if until else 0
+    return max(0, ceil((until - clock.now()).total_seconds())) if until else 0
 
 
 def _hash(clinic: Clinic, code: str) -> str:

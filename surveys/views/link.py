@@ -4,8 +4,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 
+from surveys import clock
 from surveys.access import (
     SEND_GRACE,
     Link,
@@ -33,7 +33,7 @@ from surveys.views.wording import wording_of
 
 def link(request: HttpRequest, token: str) -> HttpResponse:
     """The start page; only its button (POST) opens the form, so that mail scanners change nothing."""
-    found = get_link(token, timezone.now())
+    found = get_link(token, clock.now())
     if found.assignment is None:
         return unknown(request)
     if found.state is not LinkState.OPEN:
@@ -52,7 +52,7 @@ def unanswered(request: HttpRequest, assignment: Assignment) -> HttpResponse:
 def closed(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     """A form that cannot be begun: its time is over, or somebody who does not agree has nothing to fill."""
     assignment.refresh_from_db(fields=["state"])
-    is_withdrawn = form_state(assignment, timezone.now()) is LinkState.WITHDRAWN
+    is_withdrawn = form_state(assignment, clock.now()) is LinkState.WITHDRAWN
     return notice_page(
         request, NOTICES[LinkState.WITHDRAWN if is_withdrawn else LinkState.EXPIRED], assignment
     )
@@ -81,7 +81,7 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
 
 def start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
     """A link that is still open after the closing time leads to a form that was begun before it."""
-    is_late = timezone.now() > assignment.closes_at
+    is_late = clock.now() > assignment.closes_at
     opening = _opening_here(request, assignment)
     wish = request.POST.get("language", "") or request.GET.get("language", "")
     wording = wording_of(assignment, opening, wish)

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 
+from surveys import clock
 from surveys.access import (
     LinkState,
     form_state,
@@ -39,7 +39,7 @@ def sheet(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         "sharing_labels": SHARING_LABELS if asks_sharing(assignment) else {},
         "text": consent_text(assignment.version, languages),
         "owed": owed_consent(assignment, languages),
-        "is_over": form_state(assignment, timezone.now()) is not LinkState.OPEN,
+        "is_over": form_state(assignment, clock.now()) is not LinkState.OPEN,
     }
     return render(request, "surveys/paper/sheet.html", context)
 
@@ -47,7 +47,7 @@ def sheet(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
 def entry(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     """Takes what stands on one sheet. Once it is stored, no page shows its answers to whoever typed them."""
     assignment = get_form_to_enter_or_404(request.user, assignment_id)
-    state = form_state(assignment, timezone.now())
+    state = form_state(assignment, clock.now())
     if state in (LinkState.RECEIVED, LinkState.WITHDRAWN):
         return _over(request, assignment, NOTICES[state], 200)
     wish = request.POST.get("language") or request.GET.get("language", "")
@@ -56,7 +56,7 @@ def entry(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     form = PaperForm(
         request.POST or None,
         questionnaire=wording.instrument.form,
-        moment_on=partial(moment_on, assignment=assignment, now=timezone.now()),
+        moment_on=partial(moment_on, assignment=assignment, now=clock.now()),
         asks_sharing=asks_sharing(assignment),
         owes_consent=owed is not None,
     )
@@ -80,7 +80,7 @@ def entry(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         "questionnaire": wording.instrument.form,
         "form": form,
         "n_on_screen": n_drafts(assignment),
-        "last_day": min(assignment.closes_at, timezone.now()),
+        "last_day": min(assignment.closes_at, clock.now()),
     }
     return render(request, "surveys/paper/entry.html", context, status=422 if form.errors else 200)
 

@@ -9,9 +9,9 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from surveys import clock
 from surveys.access import LinkState, form_state, get_opening_or_404, has_sent
 from surveys.away import is_database_away
 from surveys.browsers import browser_secret, forget_patient, keep_receipt, seal_key
@@ -47,7 +47,7 @@ SHARING_LABELS = {
 
 def form(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
-    state = form_state(opening.assignment, timezone.now())
+    state = form_state(opening.assignment, clock.now())
     if state is LinkState.RECEIVED:
         return see_other("form-receipt", assignment_id)
     wording = wording_of(opening.assignment, opening)
@@ -144,7 +144,7 @@ def _after_sending(opening: Opening, response: Response) -> HttpResponse:
 def receipt(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     opening = get_opening_or_404(request.user, browser_secret(request), assignment_id)
     assignment = opening.assignment
-    if form_state(assignment, timezone.now()) is not LinkState.RECEIVED:
+    if form_state(assignment, clock.now()) is not LinkState.RECEIVED:
         return see_other("form", assignment_id)
     wording = wording_of(assignment, opening)
     if not has_sent(opening):
@@ -215,7 +215,7 @@ def asks_sharing(assignment: Assignment) -> bool:
 
 def _is_incomplete(opening: Opening, sent: SentForm) -> bool:
     """Whether to ask once more before storing; a form that is in or closed is for the service to answer."""
-    if form_state(opening.assignment, timezone.now()) is not LinkState.OPEN:
+    if form_state(opening.assignment, clock.now()) is not LinkState.OPEN:
         return False
     if asks_sharing(opening.assignment) and sent.sharing is None:
         return True

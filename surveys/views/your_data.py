@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from surveys import audit
+from surveys import audit, clock
 from surveys.access import LinkState, get_link, get_visitor_or_404, response_of_code
 from surveys.models import Assignment, Patient, Response, Sharing, StudyVersion, Withdrawal
 from surveys.parts import MISSING, OwnPart, own_language, own_part_or_404, own_parts, own_responses
@@ -80,7 +80,7 @@ class Submission:
 
 def enter(request: HttpRequest, token: str) -> HttpResponse:
     """At the link of a form that was received: asks for a receipt code, which opens the page."""
-    found = get_link(token, timezone.now())
+    found = get_link(token, clock.now())
     form = found.assignment
     if form is None:
         return unknown(request)
