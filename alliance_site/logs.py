@@ -9,6 +9,9 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+import django.db
+import psycopg2
+
 # Of the request that is being answered; empty outside of one.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -21,13 +24,42 @@ EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 LINK = re.compile(r"/r/[^/\s?\"']+")
 
 
+# Classes of SQLSTATE whose words name values: data that do not fit, rules of a table, what a function raised.
+OF_VALUES = ("22", "23", "P0")
+
+
+def shown_error(error: BaseException) -> str:
+    """The traceback of an error and of what it came from, without values of the database: of a row that was
+    refused it keeps the code and the rule's name."""
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = f"{shown_error(earlier)}\n\nThen:\n\n" if earlier is not None else ""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{before}Traceback (most recent call last):\n{frames}{type(error).__name__}: {_words(error)}"
+
+
+def _words(error: BaseException) -> str:
+    # Django's own error repeats the words of the driver's.
+    found = error.__cause__ if isinstance(error, django.db.Error) and error.__cause__ else error
+    if not isinstance(found, psycopg2.Error) or not found.pgcode:
+        return str(error)
+    # The second and later lines quote the statement or the row.
+    first = (found.diag.message_primary or "").partition("\n")[0]
+    named = (found.diag.constraint_name or found.diag.table_name or "") if _is_of_values(found) else first
+    return f"{found.pgcode} {named}".rstrip()
+
+
+def _is_of_values(error: psycopg2.Error) -> bool:
+    return str(error.pgcode).startswith(OF_VALUES)
+
+
 class HideTokens(logging.Filter):
-    """Replaces the token in every formatted message and traceback that passes the handler."""
+    """Replaces the token in every formatted message and traceback that passes the handler, and what an error
+    of the database says about values."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = LINK.sub("/r/...", record.getMessage()), ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            record.exc_text = shown_error(record.exc_info[1])
         if record.exc_text:
             record.exc_text = LINK.sub("/r/...", record.exc_text)
         return True

@@ -73,6 +73,10 @@ def _families(found: Figures) -> Iterator[tuple[str, str, str, list[Sample]]]:
     yield "database_bytes", "gauge", "Size of the database.", one(found.database_bytes)
     yield "backup_age_seconds", "gauge", "Age of the data in the last good backup.", age(found.backup_at)
     yield "backup_good", "gauge", "Whether the last backup went well.", _flag(found.is_backup_good)
+    archived = found.archived_at if found.is_archiving else None
+    yield "wal_archive_age_seconds", "gauge", "Since a piece of the log was archived.", age(archived)
+    works = not found.is_archive_failing if found.is_archiving else None
+    yield "wal_archive_good", "gauge", "Whether the last piece of the log was archived.", _flag(works)
     yield "drill_age_seconds", "gauge", "Since a backup was last restored to try it.", age(found.drill_at)
     yield "drill_good", "gauge", "Whether the last restore drill went well.", _flag(found.is_drill_good)
     yield "withdrawals_total", "counter", "Withdrawals by choice.", each("choice", found.withdrawals)

@@ -16,6 +16,7 @@ JOB_LATE = timedelta(minutes=5)
 MAIL_LATE = timedelta(minutes=15)
 BACKUP_OLD = timedelta(hours=36)
 DRILL_OLD = timedelta(days=35)
+ARCHIVE_OLD = timedelta(minutes=15)
 
 # A failure is settled once the same was asked for again. The name of an error tells nothing about a person.
 QUERY = """
@@ -49,7 +50,12 @@ SELECT
     (SELECT jsonb_object_agg(choice, n) FROM (
         SELECT choice, count(*) n FROM surveys_withdrawal GROUP BY choice) choices) AS withdrawals,
     (SELECT coalesce(sum(n_erased), 0) FROM surveys_withdrawal) AS n_erased,
+    (SELECT setting <> 'off' FROM pg_settings WHERE name = 'archive_mode') AS is_archiving,
+    archiver.last_archived_time AS archived_at,
+    coalesce(archiver.last_failed_time > archiver.last_archived_time, archiver.last_failed_time IS NOT NULL)
+        AS is_archive_failing,
     pg_database_size(current_database()) AS database_bytes
+FROM pg_stat_archiver archiver
 """
 
 
@@ -75,6 +81,9 @@ class Figures:
     is_drill_good: bool | None
     withdrawals: dict[str, int]
     n_erased: int
+    is_archiving: bool
+    archived_at: datetime | None
+    is_archive_failing: bool
     database_bytes: int
     disks: dict[str, float]
     clock_offset: float

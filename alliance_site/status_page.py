@@ -106,10 +106,27 @@ def _safety(found: Figures) -> Iterator[Line]:
     old = found.backup_at is None or found.is_older(found.backup_at, status.BACKUP_OLD)
     todo = _("Make one a day: manage.py backup")
     yield _run(_("Backup"), words, found.backup_at, found.is_backup_good, old, todo)
+    if found.is_archiving:
+        yield _archive(found)
     words = _("A backup was last restored well:") if found.drill_at else _("None was restored to try it yet.")
     old = found.drill_at is None or found.is_older(found.drill_at, status.DRILL_OLD)
     todo = _("Rehearse once a month: manage.py drill_restore")
     yield _run(_("Restore drill"), words, found.drill_at, found.is_drill_good, old, todo)
+
+
+def _archive(found: Figures) -> Line:
+    """Of PostgreSQL's log, where it is archived as it grows."""
+    words = _("The last piece was archived:") if found.archived_at else _("No piece was archived yet.")
+    if found.is_archive_failing:
+        words = _("The last one failed. %(words)s") % {"words": words}
+    late = found.archived_at is None or found.is_older(found.archived_at, status.ARCHIVE_OLD)
+    todo = _("PostgreSQL’s log says why archive_command does not work.")
+    return Line(
+        _("Archive of the database’s log"),
+        words,
+        found.archived_at,
+        todo if late or found.is_archive_failing else "",
+    )
 
 
 def _run(part: str, words: str, at: datetime | None, is_good: bool | None, old: bool, todo: str) -> Line:

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.db import Error, connection, transaction
 from django.test import Client
 
 from alliance_site.logs import HideTokens, JsonLines, NoRefusals, request_id
@@ -69,6 +70,32 @@ def test_an_error_of_our_own_keeps_its_traceback(cast: Cast, log: io.StringIO) -
         assert client.get("/caseload/").status_code == 500
     assert "Traceback" in log.getvalue()
     assert "RuntimeError: broken" in log.getvalue()
+
+
+def test_what_the_database_says_about_values_is_not_in_the_log(
+    db: None, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row that it refuses, the text that is no number, the statement that it quotes."""
+    value = "canary-of-a-value"
+    refused = (
+        "CREATE TEMP TABLE t (a text CONSTRAINT short CHECK (length(a) < 9)); INSERT INTO t VALUES (%s)",
+        "SELECT %s::int",
+        "SELECT nothing FROM t WHERE a = %s",
+        # A traceback shows a line of code, which holds no value.
+        "DO $$ BEGIN RAISE EXCEPTION 'a canary'; END $$; SELECT %s",
+    )
+    for statement in refused:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(statement, [value])
+        except Error:
+            logging.getLogger("x").exception("It failed.")
+    text = log.getvalue()
+    assert "canary" not in text
+    for words in ("CheckViolation: 23514 short", "IntegrityError: 23514 short", ": 22P02", ": P0001"):
+        assert f"{words}\n" in text
+    assert '42P01 relation "t" does not exist' in text
+    assert text.count("test_logs.py") >= 4
 
 
 @pytest.fixture

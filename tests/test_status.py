@@ -2,6 +2,7 @@
 
 import re
 from collections import namedtuple
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from alliance_site.status import figures
 from surveys import jobs
 from surveys.models import BackupRun, Heartbeat, Job, Message
 from surveys.services.operation import backup_record
@@ -128,6 +130,46 @@ def rows(cast: Cast) -> dict[str, list[str]]:
         first, words, at = [re.sub(r"<[^>]+>", "\n", cell).strip("\n") for cell in cells]
         found[first] = [*re.split(r"\n+", words), at.rpartition("\n")[2].replace("\xa0", " ")]
     return found
+
+
+@pytest.mark.parametrize(
+    ("minutes", "is_failing", "words", "asks"),
+    [
+        (4, False, "The last piece was archived:", False),
+        (16, False, "The last piece was archived:", True),
+        (4, True, "The last one failed. The last piece was archived:", True),
+        (None, True, "The last one failed. No piece was archived yet.", True),
+    ],
+)
+def test_an_archive_of_the_log_says_how_old_it_is(
+    asked: Any,
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
+    is_failing: bool,
+    words: str,
+    asks: bool,
+) -> None:
+    part = "Archive of the database’s log"
+    assert part not in rows(cast)
+    assert not [name for name in asked() if name.startswith("wal_archive")]
+    now = timezone.now()
+    found = replace(
+        figures(),
+        is_archiving=True,
+        archived_at=None if minutes is None else now - timedelta(minutes=minutes),
+        is_archive_failing=is_failing,
+    )
+    monkeypatch.setattr("alliance_site.status_page.figures", lambda: found)
+    monkeypatch.setattr("alliance_site.metrics.figures", lambda: found)
+    line = rows(cast)[part]
+    assert line[0] == words
+    assert ("archive_command" in "".join(line)) == asks
+    samples = asked()
+    assert samples["wal_archive_good"] == (not is_failing)
+    assert samples.get("wal_archive_age_seconds") == (
+        None if minutes is None else pytest.approx(60 * minutes, abs=30)
+    )
 
 
 def test_a_fresh_site_says_what_is_missing_and_what_to_do(asked: Any, cast: Cast) -> None:
