@@ -15,6 +15,8 @@ from pathlib import Path
 from benchmarks.environment import use
 
 FULL = 300
+# What is tried through a proxy.
+BEHIND = ("P1", "P2")
 NAMES = ("P4", "P8", "P5", "P1", "P13", "P2", "P12", "P6", "P7")
 
 
@@ -26,7 +28,9 @@ def main() -> int:
         "--kills", type=int, default=1, help="P1 goes on until everything was killed so often"
     )
     parser.add_argument("--double", action="store_true", help="two web and two workers on one database")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="P", help=", ".join(NAMES))
+    proxied = f"two and two behind nginx (docs/nginx.conf.example): {' '.join(BEHIND)}"
+    parser.add_argument("--proxy", action="store_true", help=proxied)
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="P", help=", ".join(NAMES))
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10_000)
     parser.add_argument("--var", type=Path, default=Path("var") / f"faults-{os.getpid()}")
     chosen = parser.parse_args()
@@ -40,9 +44,9 @@ def main() -> int:
     import django  # noqa: PLC0415
 
     django.setup()
-    from benchmarks.faults import answers, clocks, disk, work  # noqa: PLC0415
+    from benchmarks.faults import answers, clocks, disk, proxy, work  # noqa: PLC0415
     from benchmarks.faults.run import Sizes, conduct  # noqa: PLC0415
-    from benchmarks.faults.site import Site  # noqa: PLC0415
+    from benchmarks.faults.site import Site, free_port  # noqa: PLC0415
 
     promises = {
         "P1": answers.killed,
@@ -55,11 +59,19 @@ def main() -> int:
         "P12": work.bad_ones,
         "P13": answers.renewed,
     }
-    n = 2 if chosen.double else 1
+    n = 2 if chosen.double or chosen.proxy else 1
+    site = Site(chosen.var.resolve(), n, n)
+    if chosen.proxy:
+        port = free_port()
+        site.put_before(port, proxy.command(site.var, port, site.ports))
+        promises["proxy"] = proxy.refusals
+    only = chosen.only or (BEHIND if chosen.proxy else NAMES)
+    tried = {name: promise for name, promise in promises.items() if name in only or name == "proxy"}
+    order = [*NAMES, "proxy"]
     figures = conduct(
-        Site(chosen.var.resolve(), n, n),
+        site,
         Sizes(chosen.seconds, is_full, chosen.forms, chosen.kills),
-        {name: promises[name] for name in NAMES if name in chosen.only},
+        dict(sorted(tried.items(), key=lambda pair: order.index(pair[0]))),
         chosen.seed,
     )
     print(json.dumps(figures, indent=1))
