@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
     atomic = False
     dependencies = [
         ("analytics", "0014_approve_exports"),
-        ("surveys", "0024_encrypt_what_is_written"),
+        ("surveys", "0026_encrypt_what_is_written"),
     ]
     operations = [
         migrations.AlterField(

@@ -13,7 +13,7 @@ import surveys.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("surveys", "0023_ask_a_second_person"),
+        ("surveys", "0024_ask_a_second_person"),
     ]
 
     operations = [

@@ -15,7 +15,7 @@ def _person() -> models.ForeignKey:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("surveys", "0024_encrypt_what_is_written")]
+    dependencies = [("surveys", "0026_encrypt_what_is_written")]
     operations = [
         migrations.CreateModel(
             name="KeepRule",

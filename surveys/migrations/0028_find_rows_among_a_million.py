@@ -6,7 +6,7 @@ from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("surveys", "0021_keep_what_backups_did")]
+    dependencies = [("surveys", "0027_keep_retention_rules")]
     operations = [
         migrations.AddIndex(
             model_name="session",

@@ -27,7 +27,7 @@ def backwards(_apps: StateApps, _editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("surveys", "0023_open_in_an_emergency")]
+    dependencies = [("surveys", "0025_open_in_an_emergency")]
     operations = [
         migrations.AlterField(
             "importbatch",
