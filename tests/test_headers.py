@@ -1,5 +1,5 @@
 """Refusals and faults of every layer carry the headers of a page. All routes with all methods and roles:
-tests/test_permissions.py."""
+tests/doors."""
 
 import io
 from collections.abc import Callable

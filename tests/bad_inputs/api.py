@@ -217,7 +217,7 @@ def browsable(api: Api) -> None:
 
 @row(46, "HEAD/OPTIONS/TRACE on everything")
 def quiet_methods(api: Api, sheet: Sheet, cast: Cast) -> None:
-    """Every route with every method: tests/test_permissions.py. Here, what comes back."""
+    """Every route with every method: tests/doors. Here, what comes back."""
     pages = ("/", "/clinic/", "/accounts/login/", f"/r/{sheet.token}/", f"/therapies/{cast.therapy.pk}/")
     for url in (*pages, api.patients, api.log, "/api/v1/schema/", "/health/"):
         for method in ("TRACE", "OPTIONS"):
