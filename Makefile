@@ -12,7 +12,7 @@ PY := .venv/bin/python
 COVERAGE := validation bands agreement
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
-.PHONY: help install install-dev demo demo-reset test lint bench validation drill messages screenshots lock browser r secrets
+.PHONY: help install install-dev demo demo-reset test lint bench validation drill mutate messages screenshots lock browser r secrets
 
 help: ## this list
 	@echo "make TARGET, with one of:"
@@ -109,6 +109,9 @@ validation: install-dev ## coverage of intervals and bands in simulated studies;
 
 drill: install-dev ## kills every part of a whole site, 50 times each among 10,000 forms, and counts what was lost (docs/faults.md)
 	@$(PY) -m benchmarks.faults --seconds 600 --forms 10000 --kills 50
+
+mutate: install-dev ## takes the doors away one by one and counts which of it the tests notice (docs/access.md) [ARGS="--sample 60"]
+	@$(PY) -m tools.mutate_policy $(ARGS)
 
 messages: install-dev ## collects the words of the pages into the catalogues and compiles them
 	@$(PY) -m tools.messages
