@@ -72,13 +72,18 @@ class Journal:
         self.path = path
         self._lock = threading.Lock()
         self._file = path.open("a")
-        self.n = 0
+        self._keys: set[str] = set()
+
+    @property
+    def n(self) -> int:
+        """Forms; one that is acknowledged twice, or whose receipt was read as well, counts once."""
+        return len(self._keys)
 
     def acknowledge(self, told: Acknowledged) -> None:
         with self._lock:
             self._file.write(json.dumps(asdict(told)) + "\n")
             self._file.flush()
-            self.n += 1
+            self._keys.add(told.key)
 
     def read(self) -> list[Acknowledged]:
         with self._lock:

@@ -6,7 +6,6 @@ The account then asks for a new factor at the next sign-in. Nobody takes part in
 import smtplib
 
 from allauth.mfa.models import Authenticator
-from django.contrib.sessions.models import Session
 from django.core.mail import send_mail
 from django.db import transaction
 from django.template.loader import render_to_string
@@ -16,6 +15,7 @@ from django.utils.translation import gettext as _
 from surveys import audit
 from surveys.clinic_access import open_resets
 from surveys.models import Clinic, FactorReset, User
+from surveys.services.sign_ins import sign_ins_end
 
 
 class ResetRefused(Exception):
@@ -80,9 +80,7 @@ def _waiting(reset: FactorReset, actor: User) -> FactorReset:
 
 def _take(user: User) -> None:
     Authenticator.objects.filter(user=user).delete()
-    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
-        if session.get_decoded().get("_auth_user_id") == str(user.pk):
-            session.delete()
+    sign_ins_end(user=user)
 
 
 def _tell(user: User, by: str) -> bool:
