@@ -185,7 +185,7 @@ def running_site(var: Path) -> Iterator[Site]:
         return manifest.exists()
 
     try:
-        wait_for(f"the demo is up (see {var.with_suffix('.log')})", ready, 180)
+        wait_for(f"the demo is up (see {var.with_suffix('.log')})", ready, 300)
         content = json.loads(manifest.read_text())
         yield Site(content["base_url"], process, content, var)
     finally:
