@@ -1,4 +1,4 @@
-"""A mail server for the journeys: takes every mail, or listens to all of one and never says a word."""
+"""A mail server for the journeys: takes each mail, or none and says whose, or listens and never answers."""
 
 import socketserver
 import threading
@@ -11,7 +11,7 @@ class Sink:
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.raw: list[bytes] = []
-        self.is_mute = False
+        self.is_mute = self.is_refusing = False
         self.port = 0
         self._server: socketserver.ThreadingTCPServer | None = None
 
@@ -26,7 +26,9 @@ class Sink:
                 self.say("220 sink")
                 for line in self.rfile:
                     word = line[:4].upper()
-                    if word == b"DATA":
+                    if word == b"RCPT" and sink.is_refusing:
+                        self.say(f"550 no mailbox for {line.decode().strip()}")
+                    elif word == b"DATA":
                         self.say("354 go on")
                         self.take()
                     elif word == b"QUIT":
