@@ -80,13 +80,13 @@ class Mutation:
         print(f"\n{len(mutants)} mutants", flush=True)
         rooms = [item for item in session.items if "doors/test_doors.py" not in item.nodeid]
         first = next(item for item in session.items if item not in rooms)
-        run(first, rooms[0])
+        run(first)
         began = time.monotonic()
         left = self._walk(session.config, mutants)
         print(f"{len(left)} are not noticed by the walk ({time.monotonic() - began:.0f} s)", flush=True)
         for mutant in left if self.options.verbose else ():
             print("  not by the walk:", mutant.name, flush=True)
-        left = self._tests(left, rooms, first) if left and not self.options.walk_only else left
+        left = self._tests(left, rooms) if left and not self.options.walk_only else left
         self._report(mutants, left)
         return True
 
@@ -164,7 +164,7 @@ class Mutation:
         finally:
             undo()
 
-    def _tests(self, mutants: list[Any], items: list[pytest.Item], rest: pytest.Item) -> list[Any]:
+    def _tests(self, mutants: list[Any], items: list[pytest.Item]) -> list[Any]:
         """Those that none of the tests notices, either."""
         from tools.mutants import watch  # noqa: PLC0415
 
@@ -174,7 +174,7 @@ class Mutation:
         for item in items:
             called.clear()
             began = time.monotonic()
-            if not run(item, rest):
+            if not run(item):
                 print("fails without a mutant, and is left out:", item.nodeid, flush=True)
                 continue
             for name in called:
@@ -190,7 +190,7 @@ class Mutation:
             chosen = chosen or [item for item in items if mutant.part.rpartition(".")[2].isupper()]
             undo = mutant.apply()
             try:
-                if all(run(item, rest) for item in chosen):
+                if all(run(item) for item in chosen):
                     left.append(mutant)
             finally:
                 undo()
@@ -210,12 +210,22 @@ class Mutation:
         self.is_survived = bool(survived)
 
 
-def run(item: Any, following: pytest.Item) -> bool:
-    """Whether a test passes; what of its fixtures the session shares stays for `following`."""
+class Rest:
+    """Stands for the test that comes next: of the fixtures those of the session stay."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self.session = session
+
+    def listchain(self) -> list[pytest.Session]:
+        return [self.session]
+
+
+def run(item: Any) -> bool:
+    """Whether a test passes."""
     from _pytest.runner import runtestprotocol  # noqa: PLC0415
 
     item._initrequest()
-    return not any(report.failed for report in runtestprotocol(item, nextitem=following, log=False))
+    return not any(report.failed for report in runtestprotocol(item, nextitem=Rest(item.session), log=False))
 
 
 def main(arguments: list[str]) -> int:
