@@ -68,9 +68,7 @@ if not all(map(env.is_random, FIELD_KEYS)):
 
 # Values inside of JSON that are encrypted with these keys, of tables that are not ours: table, column, and
 # the names in the object whose text (or list of texts) it is. Our own columns are found from the models.
-ENCRYPTED_IN_JSON: list[tuple[str, str, tuple[str, ...]]] = [
-    ("mfa_authenticator", "data", ("secret", "seed"))
-]
+ENCRYPTED_IN_JSON = [("mfa_authenticator", "data", ("secret", "seed"))]
 
 # Names people in frozen data. Who has it and the database can tell who they are, so it may be kept from this
 # machine: without it nothing can be frozen, and care goes on.

@@ -12,8 +12,7 @@ where the version under which the form was asked for is open to supervisors; and
 while the therapist shares them with this supervisor. Doors for both readers say so; what is "own" or of the
 "caseload" is the therapist's alone.
 
-A superuser runs the machine and gets no clinical row from any of these, but in an emergency that two people
-were told of, for half an hour and to read one patient's therapies as by who treats them.
+A superuser gets no clinical row from any of these, but in an emergency (`surveys.emergency_access`).
 """
 
 import uuid

@@ -78,12 +78,12 @@ def signed_in(user: User, *, is_confirmed: bool = True, **options: object) -> Cl
     return client
 
 
-def confirm(client: Client, user: User, ago: float = 0) -> None:
-    """As if the user had given their password again so many seconds ago."""
+def confirm(client: Client, user: User, ago: float = 0, *, has_factor: bool = True) -> None:
+    """As if the user had given their password again so many seconds ago, after a code or without one."""
     session = client.session
     at = time.time() - ago
     session["account_authentication_methods"] = [
-        {"method": "mfa", "type": "totp", "at": at - 3600},
+        *([{"method": "mfa", "type": "totp", "at": at - 3600}] if has_factor else []),
         {"method": "password", "at": at, "reauthenticated": True},
     ]
     session["account_authentication_methods_user"] = str(user.pk)

@@ -33,11 +33,10 @@ def _kept(facts: Facts) -> list[Block]:
     return [
         Grid([_("What"), _("Kept")], [list(row) for row in facts.kept]),
         _(
-            "Links to forms that were not sent go %(links)s days after the form has closed, sign-ins "
-            "%(sign_ins)s "
-            "days after they ended. The trace of who did what is not deleted."
+            "Links to forms that were not sent go %(links)s days after the form has closed, sign-ins within "
+            "the hour after they ended. The trace of who did what is not deleted."
         )
-        % {"links": FIXED["links"], "sign_ins": FIXED["sign_ins"]},
+        % {"links": FIXED["links"]},
         Blank(_("how long backups are kept")),
     ]
 

@@ -8,10 +8,20 @@ promised (docs/access.md) and asks neither. A route or method that has no line h
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.doors.town import ADMIN, NOBODY, RESEARCHER, ROLES, SUPERVISOR, THERAPIST, Place
+from tests.doors.town import (
+    ADMIN,
+    NOBODY,
+    OPERATORS,
+    PLACES,
+    RESEARCHER,
+    ROLES,
+    SUPERVISOR,
+    THERAPIST,
+    Place,
+)
 
 Rule = Callable[[str, Place], bool]
-ANYONE, SIGNED_IN, OPERATOR = "anyone", "signed_in", "operator"
+ANYONE, SIGNED_IN, OPERATOR, EMERGENCY = "anyone", "signed_in", "operator", "emergency"
 STAFF = (THERAPIST, SUPERVISOR, ADMIN, RESEARCHER)
 
 
@@ -63,6 +73,11 @@ def holds(actor: str, place: Place) -> bool:
     return actor in place.holders
 
 
+def in_need(actor: str, place: Place) -> bool:
+    """The one patient of whom an emergency is open."""
+    return place is PLACES["own"]
+
+
 def is_theirs(actor: str, place: Place) -> bool:
     return place.therapist == actor
 
@@ -94,7 +109,11 @@ class Door:
             return True
         if actor in NOBODY:
             return False
-        return role in (SIGNED_IN, actor) or any(held == role for held, _ in ROLES[actor])
+        if role in (SIGNED_IN, OPERATOR):
+            return role == SIGNED_IN or actor in OPERATORS
+        return (role in (EMERGENCY, actor) and actor == "emergency operator") or any(
+            held == role for held, _ in ROLES[actor]
+        )
 
 
 DOORS: dict[tuple[str, str], Door] = {}
@@ -134,6 +153,25 @@ _behind("account_signup account_inactive account_reset_password_done", anyone=al
 _behind("account_reset_password_from_key_done", anyone=all_of_them)
 _behind("account_reset_password_from_key", "key", methods=BOTH, anyone=all_of_them)
 _behind("home", signed_in=all_of_them, answers=(200, 302))
+_behind("sign-ins mfa_index", signed_in=all_of_them)
+_behind("sign-in-end", methods=POST, signed_in=all_of_them)
+# The second step of a sign-in that has not begun leads to its first.
+_behind("mfa_authenticate mfa_login_webauthn", methods=BOTH, anyone=all_of_them, answers=(200, 302, 400))
+# No provider is named to this site.
+_behind("openid_connect_login openid_connect_callback", "provider", anyone=all_of_them, answers=(404,))
+_behind("mfa_view_recovery_codes", signed_in=all_of_them, answers=(200, 302, 404))
+_behind(
+    "mfa_reauthenticate mfa_reauthenticate_webauthn mfa_activate_totp mfa_deactivate_totp mfa_add_webauthn "
+    "mfa_generate_recovery_codes",
+    methods=BOTH,
+    signed_in=all_of_them,
+    answers=(200, 302, 404),
+)
+_behind("mfa_remove_webauthn", "passkey", methods=BOTH, signed_in=is_theirs, answers=(200, 302))
+_behind("emergency", methods=BOTH, operator=all_of_them, answers=(200, 302, 422))
+_behind("emergency-end", methods=POST, operator=all_of_them)
+_behind("role-grants", operator=all_of_them, clinic_admin=all_of_them)
+_behind("role-grant", "grant", methods=BOTH, operator=all_of_them, clinic_admin=administers)
 _behind(
     "account_logout account_change_password account_reauthenticate",
     methods=BOTH,
@@ -159,7 +197,8 @@ _behind("tablet-done", anyone=all_of_them, answers=(302,))
 
 # Care
 _behind("therapist-home agreement practice", therapist=all_of_them)
-_behind("therapy therapy-chart therapy-pdf api-therapy-trend", "therapy", therapist=treats, supervisor=opened)
+_behind("therapy therapy-chart", "therapy", therapist=treats, supervisor=opened, emergency=in_need)
+_behind("therapy-pdf api-therapy-trend", "therapy", therapist=treats, supervisor=opened)
 _behind("dip", "dip", methods=BOTH, therapist=treats)
 _behind("session-log session-today", "therapy", methods=BOTH, therapist=treats, clinic_admin=administers)
 _behind("session-correct", "session", methods=BOTH, therapist=treats, clinic_admin=administers)
@@ -195,8 +234,20 @@ _behind(
 )
 _behind("tablet-revoke", "tablet", methods=POST, clinic_admin=administers)
 _behind("people-account", "user", methods=BOTH, clinic_admin=administers)
-_behind("people-invite people-leave", "user", methods=POST, clinic_admin=administers)
-_behind("people-patient people-therapy-new", "patient", methods=BOTH, clinic_admin=administers)
+_behind("people-invite people-leave people-sign-out", "user", methods=POST, clinic_admin=administers)
+_behind("people-factor-ask", "user", methods=POST, clinic_admin=administers)
+# Nobody has asked for it.
+_behind("people-factor-settle", "user", methods=POST, clinic_admin=administers, answers=(404,))
+_behind("people-patient", "patient", clinic_admin=administers, emergency=in_need)
+_behind("people-patient", "patient", methods=POST, clinic_admin=administers)
+_behind("people-therapy-new people-access-file", "patient", methods=BOTH, clinic_admin=administers)
+# Without the ticket that the page gives it leads back there.
+_behind("people-access-file-zip", "patient", clinic_admin=administers, answers=(302,))
+_behind("retention", methods=BOTH, clinic_admin=all_of_them)
+_behind("retention-approve", methods=POST, clinic_admin=all_of_them)
+_behind("privacy-kit", clinic_admin=all_of_them)
+_behind("privacy-paper", "paper", clinic_admin=all_of_them)
+_behind("privacy-information", "study", clinic_admin=administers)
 _behind(
     "consent-enter withdrawal-enter",
     "part",

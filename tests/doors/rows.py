@@ -10,10 +10,12 @@ from django.utils import timezone
 from analytics.models import Analysis, AnalysisLock, DipRules, Export, PowerPlan, PublishedTable, Snapshot
 from surveys.models import (
     Assignment,
+    EmergencyAccess,
     FormLink,
     Membership,
     Patient,
     PlanLine,
+    RoleGrant,
     Study,
     StudyVersion,
     Therapist,
@@ -41,6 +43,7 @@ from tests.doors.town import (
     BROWSER,
     HARBOUR,
     HILL,
+    OPERATORS,
     PLACES,
     RESEARCHER,
     ROLES,
@@ -51,6 +54,7 @@ from tests.doors.town import (
     members,
     patients_of,
 )
+from tests.sign_in import give_passkey
 from tests.surveys.test_import_store import form as old_form
 from tests.surveys.test_import_store import table as old_table
 from tests.surveys.test_packs import SMALL_FORM
@@ -71,6 +75,7 @@ def build() -> Town:
     for at, clinic in (("own", HARBOUR), ("far", HILL)):
         _desk(town, at, clinic)
     _tokens(town)
+    _operation(town)
     disabled = town.users["disabled therapist"]
     disabled.is_active = False
     disabled.save(update_fields=["is_active"])
@@ -81,7 +86,7 @@ def _people(town: Town) -> None:
     for actor, held in ROLES.items():
         mark = "qzx" + actor.replace(" ", "")
         user = factories.make_user(
-            f"{mark}@example.org", name=f"{mark} of Somewhere", is_superuser=actor == "operator"
+            f"{mark}@example.org", name=f"{mark} of Somewhere", is_superuser=actor in OPERATORS
         )
         for role, clinic in held:
             Membership.objects.create(user=user, clinic=town.clinics[clinic], role=role)
@@ -217,6 +222,8 @@ def _marks_of_care(town: Town, at: str, place: Place, therapy: Therapy) -> None:
     """Who reads what of a therapy: who treats it today, who supervises it today, the administration."""
     plant, admins = town.canaries.plant, in_role(ADMIN, place.clinic)
     treats = {place.therapist} if at != "left" else set()
+    if at == "own":
+        treats |= {"emergency operator"}
     supervises = {place.supervisor} & in_role("supervisor", place.clinic)
     own_patient = {"patient", "former patient"} if at == "own" else set()
     for word in (therapy.code, therapy.patient.code, therapy.pk, therapy.patient_id):
@@ -428,6 +435,35 @@ def _published(study: Study, analysis: Analysis, snapshot: Snapshot, user: User,
         published_by=user,
         published_at=timezone.now(),
     )
+
+
+def _operation(town: Town) -> None:
+    """An emergency that is open, roles that wait, and what everybody may ask for."""
+    now, patient = timezone.now(), Patient.objects.get(code__iexact="QZXownP")
+    EmergencyAccess.objects.create(
+        by=town.users["emergency operator"],
+        clinic=patient.clinic,
+        patient=patient,
+        reason="qzxreason for all of it",
+        told=[],
+        began_at=now,
+        ends_at=now + EmergencyAccess.LASTS,
+    )
+    town.canaries.plant("qzxreason", {"emergency operator"} | in_role(ADMIN, HARBOUR))
+    for at, clinic in (("own", HARBOUR), ("far", HILL)):
+        row = RoleGrant.objects.create(
+            user=factories.make_user(f"new-{at}@example.org"),
+            clinic=town.clinics[clinic],
+            role=RESEARCHER,
+            asked_at=now,
+        )
+        town.add("grant", at, Place(clinic), grant_id=row.pk)
+    for at, actor in (("own", "therapist"), ("near", "colleague"), ("far", "foreign therapist")):
+        row = give_passkey(town.users[actor], f"qzxkey{at}")
+        town.add("passkey", at, Place("", therapist=actor), pk=row.pk)
+        town.canaries.plant(f"qzxkey{at}", {actor})
+    town.add("provider", "own", Place(""), provider_id="sso")
+    town.add("paper", "own", Place(""), code="record")
 
 
 def _tokens(town: Town) -> None:

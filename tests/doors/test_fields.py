@@ -7,7 +7,7 @@ import pytest
 from django.apps import apps
 from django.urls import reverse
 
-from surveys.models import Membership, Patient, Session, Study, Therapy, User
+from surveys.models import Membership, Patient, RoleGrant, Session, Study, Therapy, User
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -109,7 +109,8 @@ def test_pages_take_their_own_fields_alone(cast: Cast) -> None:
 GRANTS = {
     "therapist": True,
     "supervisor": True,
-    "clinic_admin": True,
+    # Asked for only: another administrator confirms it.
+    "clinic_admin": False,
     "researcher": False,
     "superuser": False,
 }
@@ -132,6 +133,8 @@ def test_roles_are_given_by_administrators_of_the_clinic_alone_and_not_that_of_r
     is_given = Membership.objects.filter(user=cast.colleague, role=role, clinic=cast.clinic).exists()
     had = role == "therapist"
     assert is_given == (had or (giver == "clinic_admin" and GRANTS[role]))
+    is_asked = RoleGrant.objects.filter(user=cast.colleague, role=role, decided_at=None).exists()
+    assert is_asked == ((giver, role) == ("clinic_admin", "clinic_admin"))
     if giver != "clinic_admin":
         assert [answer.status_code for answer in answers] == [403, 403]
     own = set(Membership.objects.filter(user=getattr(cast, giver)).values_list("role", flat=True))

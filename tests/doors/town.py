@@ -13,6 +13,8 @@ from typing import Any
 from django.test import Client
 
 from surveys.models import Clinic, Role, Study, User
+from tests.conftest import confirm
+from tests.sign_in import sign_in_fully
 
 HARBOUR, HILL = "Harbour Clinic", "Hill Clinic"
 THERAPIST, SUPERVISOR = Role.THERAPIST.value, Role.SUPERVISOR.value
@@ -35,13 +37,19 @@ ROLES: dict[str, frozenset[tuple[str, str]]] = {
     "foreign researcher": frozenset({(RESEARCHER, HILL)}),
     # Treats in the clinic whose coded data they would analyse.
     "treating researcher": frozenset({(RESEARCHER, HARBOUR), (THERAPIST, HARBOUR)}),
+    # Has given the password and no second factor.
+    "half signed in": frozenset({(THERAPIST, HARBOUR)}),
     "operator": frozenset(),
+    # One to whom an emergency of the therapist's patient is open.
+    "emergency operator": frozenset(),
 }
+OPERATORS = frozenset({"operator", "emergency operator"})
 # Who has none: a browser with nothing, with an open form, with a form that was sent, of a clinic's tablet.
 BROWSERS = ("anonymous", "patient", "former patient", "tablet")
 ACTORS = (*BROWSERS, *ROLES)
-# Signed in, and closed since.
-NOBODY = frozenset({*BROWSERS, "disabled therapist"})
+# One has signed in, and was closed since; one is on the way.
+HALF = "half signed in"
+NOBODY = frozenset({*BROWSERS, "disabled therapist", HALF})
 
 BROWSER, USED_BROWSER = "B" * 43, "U" * 43
 
@@ -118,9 +126,8 @@ class Town:
         """A browser of this actor. Who was disabled had signed in before."""
         client = Client(raise_request_exception=False)
         if actor in self.users:
-            client.force_login(
-                self.users[actor], backend="allauth.account.auth_backends.AuthenticationBackend"
-            )
+            sign_in_fully(client, self.users[actor])
+            confirm(client, self.users[actor], has_factor=actor != HALF)
         for name, secret in self.cookies.get(actor, {}).items():
             client.cookies[name] = secret
         return client

@@ -20,7 +20,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 
 from tests.doors.addresses import DOORS, ON_TABLETS, Door
-from tests.doors.town import ACTORS, NOBODY, Kwargs, Place, Town
+from tests.doors.town import ACTORS, HALF, NOBODY, Kwargs, Place, Town
 from tests.files import pdf_words
 from tests.headers import wrong_headers
 from tests.test_permissions import ROUTES
@@ -29,6 +29,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 BY_NAME: dict[str, URLPattern] = {str(route.name): route for route in ROUTES}
 API = frozenset(name for name, route in BY_NAME.items() if hasattr(route.callback, "cls"))
 MISSING = "missing"
+# For who has given the password and no second factor.
+ON_THE_WAY = frozenset(
+    {
+        "mfa_activate_totp",
+        "mfa_add_webauthn",
+        "account_change_password",
+        "account_reauthenticate",
+        "account_logout",
+    }
+)
 # Of who finds the thing, where the table says nothing else.
 USUAL = {
     "GET": frozenset({200}),
@@ -100,11 +110,14 @@ def thing(town: Town, knock: Knock) -> tuple[Kwargs, Place | None]:
         return town.objects[kind][knock.at]
     kwargs = dict(next(iter(town.objects[kind].values()))[0])
     first = next(iter(kwargs))
-    kwargs[first] = uuid4() if isinstance(kwargs[first], UUID) else _unlike(str(kwargs[first]))
+    kwargs[first] = _unlike(kwargs[first])
     return kwargs, None
 
 
-def _unlike(text: str) -> str:
+def _unlike(value: object) -> object:
+    if isinstance(value, UUID | int):
+        return uuid4() if isinstance(value, UUID) else 2**40
+    text = str(value)
     return "-" * 43 if len(text) == 43 else "0" * 15 if len(text) == 15 else "nothing-here"
 
 
@@ -114,6 +127,9 @@ def expected(town: Town, knock: Knock, place: Place | None) -> frozenset[int]:
         return frozenset({302})
     if door is None:
         return frozenset({405})
+    if knock.actor == HALF and not door.admits(HALF):
+        # On the way in there are the pages that set a factor up, and the way out.
+        return frozenset({200, 302, 404} if knock.route in ON_THE_WAY else {403} if is_api else {302})
     if not door.admits(knock.actor):
         return frozenset({403} if knock.actor not in NOBODY else {401} if is_api else {302})
     if place is None or not door.is_found_by(knock.actor, place):
@@ -184,7 +200,7 @@ def _is_to_login(answer: HttpResponse, knock: Knock, allowed: frozenset[int]) ->
     if answer.status_code != 302:
         return False
     is_refused = allowed == {302} and knock.actor in NOBODY
-    target = "/tablet/" if knock.actor == "tablet" else "/accounts/login/"
+    target = {"tablet": "/tablet/", HALF: "/accounts/2fa/totp/activate/"}.get(knock.actor, "/accounts/login/")
     door = _door(knock.route, knock.method)
     if is_refused and (knock.actor == "tablet" or (door is not None and not door.admits(knock.actor))):
         return not answer["Location"].startswith(target)
