@@ -105,3 +105,10 @@ def test_a_role_in_another_clinic_is_none_here(cast: Cast) -> None:
     assert list(access.supervised_therapies(cast.supervisor)) == []
     assert cast.study not in access.visible_studies(cast.researcher)
     assert cast.therapy not in access.clinic_therapies(cast.clinic_admin)
+
+
+def test_a_therapy_whose_patient_is_asked_for_nothing_is_not_open_to_the_supervisor(cast: Cast) -> None:
+    factories.set_visibility(cast.study, "feedback", is_open_to_supervisors=True)
+    factories.replan(cast.study, keep=("therapist",))
+    factories.hold_session(cast.therapy)
+    assert list(access.open_supervised_therapies(cast.supervisor)) == []
