@@ -99,6 +99,7 @@ def _people(town: Town) -> None:
     town.canaries.plant("md5$")
     for actor in ("disabled therapist", "treating researcher"):
         Therapist.objects.create(clinic=town.clinics[HARBOUR], user=town.users[actor])
+    Therapist.objects.create(clinic=town.clinics[HILL], user=town.users["former therapist"])
 
 
 def _studies(town: Town) -> None:

@@ -208,7 +208,7 @@ def _is_to_login(answer: HttpResponse, knock: Knock, allowed: frozenset[int]) ->
     return (
         not is_for_all
         and answer["Location"].startswith("/accounts/login/")
-        and knock.route != "account_logout"
+        and knock.route not in ("account_logout", "mfa_reauthenticate_webauthn")
     )
 
 
