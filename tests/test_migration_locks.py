@@ -76,7 +76,7 @@ def test_what_locks_a_large_table_is_seen(sql: str, found: str) -> None:
     assert [line.partition(":")[0] for line in heavy(sql)] == ([found] if found else [])
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", added_since("0.6.0"), ids=lambda path: f"{path.parts[-3]} {path.stem}")
 def test_no_new_migration_locks_a_large_table_for_long(path: Path) -> None:
     app, name = path.parts[-3], path.stem

@@ -224,7 +224,8 @@ def walk(
     read: dict[str, set[int]] = {actor: set() for actor in actors}
     pages = list(addresses(cast))
     for actor in actors:
-        client = Client() if actor == "anonymous" else signed_in(getattr(cast, actor))
+        user = None if actor == "anonymous" else getattr(cast, actor)
+        client = Client() if user is None else signed_in(user, is_confirmed=False)
         for name, url in pages:
             for address in (url, f"{url}?perspective=therapist&scale=bond") if "therap" in name else (url,):
                 body = body_of(client.get(address))

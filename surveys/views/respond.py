@@ -215,13 +215,14 @@ def asks_sharing(assignment: Assignment) -> bool:
 
 def _is_incomplete(opening: Opening, sent: SentForm) -> bool:
     """Whether to ask once more before storing; a form that is in or closed is for the service to answer."""
+    n_items = len(opening.assignment.instrument.form.items)
+    owes_choice = asks_sharing(opening.assignment) and sent.sharing is None
+    if len(sent.answers) == n_items and not owes_choice:
+        return False
     if form_state(opening.assignment, clock.now()) is not LinkState.OPEN:
         return False
-    if asks_sharing(opening.assignment) and sent.sharing is None:
+    if owes_choice:
         return True
-    n_items = len(opening.assignment.instrument.form.items)
-    if len(sent.answers) == n_items:
-        return False
     progress = form_progress(opening)
     return len(sent.answers.keys() | progress.here.keys() | progress.elsewhere) < n_items
 

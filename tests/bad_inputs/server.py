@@ -63,9 +63,10 @@ def running(folder: Path) -> Iterator[int]:
     hook.write_text(HOOK)
     port = free_port()
     command = [f"127.0.0.1:{port}" if part == "0.0.0.0:8000" else part for part in started_by_the_image()[1:]]
-    command[command.index("--workers") + 1] = "1"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", *command, "--config", str(hook)], cwd=ROOT, env=os.environ
+        [sys.executable, "-m", "gunicorn", *command, "--config", str(hook)],
+        cwd=ROOT,
+        env=os.environ | {"WEB_CONCURRENCY": "1"},
     )
     try:
         wait_for("the web server", lambda: answers(port), 60)

@@ -221,6 +221,7 @@ def test_the_last_job_stays_where_it_did_not_end_well_and_links_of_sent_forms_le
 
 
 def test_what_the_cache_holds_goes_once_it_counts_no_more(db: None) -> None:
+    cache.clear()
     cache.set("tries:192.0.2.1", 3, 60)
     assert site_clean(now=timezone.now())["counters"] == 0
     assert site_clean(now=timezone.now() + timedelta(seconds=61))["counters"] == 1

@@ -18,6 +18,7 @@ from surveys.session_store import LONGEST
 from surveys.user_agents import browser_and_system
 from tests import factories
 from tests.conftest import Cast, signed_in
+from tests.sign_in import prove
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 SAFARI = (
@@ -35,6 +36,7 @@ def browser(user: User, user_agent: str = FIREFOX) -> Client:
     """Somebody who signed in on the page and opened another one."""
     client = Client(headers={"User-Agent": user_agent})
     client.post("/accounts/login/", {"login": user.email, "password": factories.PASSWORD})
+    prove(client, user)
     assert client.get(PAGE).status_code == 200
     client.post("/accounts/reauthenticate/", {"password": factories.PASSWORD})
     return client
@@ -117,6 +119,7 @@ def test_a_session_has_another_key_after_the_sign_in_and_after_another_password(
     session.save()
     client.cookies["session"] = session.session_key
     client.post("/accounts/login/", {"login": cast.therapist.email, "password": factories.PASSWORD})
+    prove(client, cast.therapist)
     first = client.session.session_key
     assert first != session.session_key and not SignIn.objects.filter(pk=session.session_key).exists()
     began = SignIn.objects.get(pk=first).began_at
