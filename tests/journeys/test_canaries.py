@@ -123,7 +123,7 @@ def plant_with_staff(site: Site, planted: Planted) -> None:
     accounts = site.manifest["accounts"]
     post(client, "/accounts/login/", login=accounts["therapist"]["email"], password=wrong)
     planted.add("password", accounts["clinic_admin"]["password"])
-    # The secret of a second factor, once there is one: planted.add("second factor", ...).
+    planted.add("key of a second factor", accounts["clinic_admin"]["totp_secret"])
     admin = staff(site, "clinic_admin")
     planted.add("session of the staff", admin.cookies["session"])
     planted.add("csrf secret", admin.cookies["csrf"])
