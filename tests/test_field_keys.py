@@ -4,6 +4,7 @@ import io
 import subprocess
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -308,6 +309,19 @@ def test_a_record_lets_its_key_change_and_nothing_else(cast: Cast) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('alliance.rekey', 'on', true)")
         DipReview.objects.filter(pk=row.pk).update(state="dismissed")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+def test_the_migration_of_what_was_written_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("analytics.migrations.0015_encrypt_what_is_written")
+    call_command("migrate", "analytics", "0014", verbosity=0)
+    try:
+        with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+            broken.setattr(module, "rewrite", lambda *_: 1 / 0)
+            call_command("migrate", "analytics", verbosity=0)
+    finally:
+        call_command("migrate", verbosity=0)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,9 @@
-"""What was written about a possible dip is encrypted. The record stays as it was written: only the same words
-under another key may take the place of the words, and only where the transaction says that it does that."""
+"""What was written about a possible dip is encrypted. The record stays as it was written: only the words may
+be written anew, under another key, and only where the transaction says that it does that. The database cannot
+tell whether they are the same words.
+
+Each step is committed by itself, and can be done again where an earlier try ended in the middle.
+"""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -12,7 +16,7 @@ from surveys.rekey import Cell, rewrite
 REASON = Cell("analytics_dipreview", "reason")
 
 FORWARD = """
-CREATE FUNCTION analytics_review_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION analytics_review_stays() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('alliance.rekey', true) = 'on'
         AND to_jsonb(NEW) - 'reason' = to_jsonb(OLD) - 'reason'
@@ -21,15 +25,15 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'analytics_dipreview is append-only' USING ERRCODE = 'restrict_violation';
 END $$;
-DROP TRIGGER dip_review_append_only ON analytics_dipreview;
+DROP TRIGGER IF EXISTS dip_review_append_only ON analytics_dipreview;
 CREATE TRIGGER dip_review_append_only BEFORE UPDATE ON analytics_dipreview
     FOR EACH ROW EXECUTE FUNCTION analytics_review_stays();
 """
 BACKWARD = """
-DROP TRIGGER dip_review_append_only ON analytics_dipreview;
+DROP TRIGGER IF EXISTS dip_review_append_only ON analytics_dipreview;
 CREATE TRIGGER dip_review_append_only BEFORE UPDATE ON analytics_dipreview
     FOR EACH ROW EXECUTE FUNCTION surveys_refuse();
-DROP FUNCTION analytics_review_stays();
+DROP FUNCTION IF EXISTS analytics_review_stays();
 """
 
 
