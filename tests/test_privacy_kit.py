@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from alliance_site.kit.documents import Blank, Grid, Paper, Part, Steps, markdown
 from alliance_site.kit.roles import AREAS, COLUMNS, area_of, matrix
-from alliance_site.policy import ANYONE, OPERATOR, POLICY, SIGNED_IN
+from alliance_site.policy import ANYONE, EMERGENCY, OPERATOR, POLICY, SIGNED_IN
 from surveys.models import KeepRule, Role
 from surveys.retention import years
 from tests import factories
@@ -28,7 +28,7 @@ def text(client: Client, address: str, **query: str) -> str:
 
 def test_every_route_and_role_of_the_policy_is_in_the_matrix() -> None:
     rows = {str(row[0]): row for row in matrix().rows}
-    assert set(COLUMNS) == {ANYONE, OPERATOR, *Role.values}
+    assert set(COLUMNS) == {ANYONE, OPERATOR, EMERGENCY, *Role.values}
     for (route, method), allowed in POLICY.items():
         row = rows[str(area_of(route).title)]
         for number, who in enumerate(COLUMNS, 1):
@@ -45,6 +45,10 @@ def test_nobody_is_said_to_do_what_the_policy_refuses() -> None:
             methods = {method for (_route, method), allowed in own.items() if allowed & everybody}
             assert ("changes" in row[number]) == bool(methods - {"GET"}), (row[0], who)
             assert ("sees" in row[number]) == ("GET" in methods), (row[0], who)
+
+
+def test_every_route_is_of_an_area() -> None:
+    assert {route for route, _method in POLICY if area_of(route) not in AREAS} == set()
 
 
 def test_a_route_that_no_area_names_stands_under_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from alliance_site.kit.documents import Grid
-from alliance_site.policy import ANYONE, OPERATOR, POLICY, SIGNED_IN
+from alliance_site.policy import ANYONE, EMERGENCY, OPERATOR, POLICY, SIGNED_IN
 from surveys.models import Role
 
 
@@ -95,7 +95,15 @@ AREAS: Sequence[Area] = (
     Area(
         _("Staff, roles, tablets, the clinic itself"),
         _("The clinic’s."),
-        ("people-*", "tablets", "tablet-revoke", "clinic-choose", "clinic-describe", "admin-home"),
+        (
+            "people-*",
+            "role-grant*",
+            "tablets",
+            "tablet-revoke",
+            "clinic-choose",
+            "clinic-describe",
+            "admin-home",
+        ),
     ),
     Area(
         _("Studies, questionnaires, licences"),
@@ -127,7 +135,12 @@ AREAS: Sequence[Area] = (
     Area(
         _("Own account, signing in, programs with a token"),
         _("One’s own."),
-        ("account*", "home", "api-token*", "set-language", "mfa*", "socialaccount*", "openid*", "sessions*"),
+        ("account*", "home", "api-token*", "set-language", "mfa*", "openid*", "sign-in*"),
+    ),
+    Area(
+        _("Opening one patient’s pages in an emergency"),
+        _("Operators, for half an hour: two people of the clinic are told, and each page is in its trace."),
+        ("emergency*",),
     ),
     Area(
         _("State of the machine"),
@@ -142,6 +155,7 @@ COLUMNS: Mapping[str, str | Promise] = {
     Role.CLINIC_ADMIN: Role.CLINIC_ADMIN.label,
     Role.RESEARCHER: Role.RESEARCHER.label,
     OPERATOR: _("Operator of the site"),
+    EMERGENCY: _("Operator, in an emergency"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A patient's request for all that is kept about them: asked for by an administrator, fetched once."""
+"""A patient asks for all that is kept about them: an administrator makes the file and fetches it at once."""
 
 from uuid import UUID
 
