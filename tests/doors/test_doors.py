@@ -5,6 +5,7 @@ The quick suite knocks at a part of them; `pytest -m slow tests/doors -s` at all
 (docs/access.md).
 """
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -77,8 +78,16 @@ def test_nobody_finds_behind_a_part_of_the_doors_what_is_not_theirs(town: Town) 
 
 @pytest.mark.slow
 def test_nobody_finds_behind_any_door_what_is_not_theirs(town: Town) -> None:
+    """Every line of the table, as everybody, at everything; of the methods that nobody may use every eleventh
+    knock, with DOORS=all each."""
     began = time.monotonic()
-    report = walk(town, knocks(town))
+    is_all = os.environ.get("DOORS") == "all"
+    some = (
+        knock
+        for number, knock in enumerate(knocks(town))
+        if is_all or number % 11 == 0 or (knock.route, knock.method) in DOORS
+    )
+    report = walk(town, some)
     n_objects = sum(len(things) for things in town.objects.values())
     print(
         f"\n{len(BY_NAME)} routes, {len(METHODS)} methods, {len(ACTORS)} actors, {n_objects} objects of "
