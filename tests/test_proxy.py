@@ -87,11 +87,13 @@ def said(port: int, request: str) -> bytes:
         return line.recv(4000)
 
 
+@pytest.mark.slow
 def test_a_request_with_two_lengths_never_reaches_the_site(front: int) -> None:
     assert said(front, BOTH).startswith(b"HTTP/1.1 400")
     assert Heard.requests == []
 
 
+@pytest.mark.slow
 def test_the_site_hears_of_a_body_when_it_is_whole_and_from_whom_it_came(front: int) -> None:
     with socket.create_connection(("127.0.0.1", front), timeout=10) as line:
         line.sendall(HEAD.format(3).encode())
@@ -107,6 +109,7 @@ def test_the_site_hears_of_a_body_when_it_is_whole_and_from_whom_it_came(front: 
     assert heard["X-Forwarded-For"] == "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_only_a_file_for_the_clinic_may_be_large(front: int) -> None:
     assert said(front, HEAD.format(2_000_000)).startswith(b"HTTP/1.1 413")
     large = HEAD.replace("/f/", "/clinic/").format(252 << 20)
