@@ -68,8 +68,6 @@ def grant_ask(*, clinic: Clinic | None, user: User, role: str, asked_by: User | 
 def grant_confirm(*, grant: RoleGrant, actor: User) -> None:
     """Gives the role, by a second person. Raises PeopleRefused where that is not one, or it is too late."""
     row = _open(grant)
-    if not row.user.is_active:
-        raise PeopleRefused(_("This account is closed. Open it again first."))
     if actor.pk in (row.user_id, row.asked_by_id):
         raise PeopleRefused(_("A second person confirms this: neither who asked nor who gets the role."))
     if not grant_deciders(row).filter(pk=actor.pk).exists():
@@ -104,6 +102,8 @@ def grant_decline(*, grant: RoleGrant, actor: User) -> None:
 
 
 def _open(grant: RoleGrant) -> RoleGrant:
+    # The person first, as whoever sets their roles does: what is read of them from here on stays true.
+    User.objects.select_for_update(no_key=True).get(pk=grant.user_id)
     rows = RoleGrant.objects.select_for_update(of=("self",)).select_related("user", "clinic", "asked_by")
     row = rows.get(pk=grant.pk)
     if row.decided_at is not None:
@@ -114,6 +114,8 @@ def _open(grant: RoleGrant) -> RoleGrant:
 
 
 def _give(row: RoleGrant, actor: User | None) -> None:
+    if not row.user.is_active:
+        raise PeopleRefused(_("This account is closed. Open it again first."))
     _decide(row, actor, is_given=True)
     if row.clinic is None:
         User.objects.filter(pk=row.user_id).update(is_superuser=True)
@@ -170,9 +172,10 @@ def role_grant(*, clinic: Clinic | None, user: User, role: str, asked_by: User |
 @transaction.atomic
 def role_revoke(*, clinic: Clinic | None, user: User, role: str) -> None:
     """Takes one role, by the operator of the server, at once."""
+    person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if clinic is not None:
-        roles_set(clinic, user, roles_of(clinic, user) - {role}, None)
+        roles_set(clinic, person, roles_of(clinic, person) - {role}, None)
         return
-    User.objects.filter(pk=user.pk).update(is_superuser=False)
-    audit.record("role.take", subject=user, role=role)
-    sign_ins_end(user=user)
+    User.objects.filter(pk=person.pk).update(is_superuser=False)
+    audit.record("role.take", subject=person, role=role)
+    sign_ins_end(user=person)
