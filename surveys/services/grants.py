@@ -13,7 +13,7 @@ one administrator alone, an operator confirms at the server (`manage.py role_con
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -22,7 +22,7 @@ from surveys import audit, jobs
 from surveys.grant_access import grant_deciders
 from surveys.models import OPERATOR, Clinic, Membership, Role, RoleGrant, User
 from surveys.services.notices import notice_send
-from surveys.services.roles import PeopleRefused, refuse_combination, roles_of, roles_set
+from surveys.services.roles import PeopleRefused, grants_drop, refuse_combination, roles_of, roles_set
 from surveys.services.sign_ins import sign_ins_end
 
 JOB = "role_mail"
@@ -116,6 +116,10 @@ def _open(grant: RoleGrant) -> RoleGrant:
 def _give(row: RoleGrant, actor: User | None) -> None:
     if not row.user.is_active:
         raise PeopleRefused(_("This account is closed. Open it again first."))
+    if not _may_still_ask(row):
+        raise PeopleRefused(
+            _("Who asked for this role may not ask for it any more. Decline it; somebody else asks again.")
+        )
     _decide(row, actor, is_given=True)
     if row.clinic is None:
         User.objects.filter(pk=row.user_id).update(is_superuser=True)
@@ -125,6 +129,16 @@ def _give(row: RoleGrant, actor: User | None) -> None:
         "role.give", subject=row.user, actor=actor, clinic=row.clinic, role=row.role, grant=str(row.pk)
     )
     jobs.request(JOB, row.pk)
+
+
+def _may_still_ask(row: RoleGrant) -> bool:
+    """Whether who asked has the role for it today; who asked at the server has no account."""
+    if row.asked_by_id is None:
+        return True
+    may = Q(is_superuser=True)
+    if row.role == Role.CLINIC_ADMIN:
+        may |= Q(memberships__clinic=row.clinic_id, memberships__role=Role.CLINIC_ADMIN)
+    return User.objects.filter(may, pk=row.asked_by_id, is_active=True).exists()
 
 
 def _decide(row: RoleGrant, actor: User | None, *, is_given: bool) -> None:
@@ -178,4 +192,5 @@ def role_revoke(*, clinic: Clinic | None, user: User, role: str) -> None:
         return
     User.objects.filter(pk=person.pk).update(is_superuser=False)
     audit.record("role.take", subject=person, role=role)
+    grants_drop(Q(asked_by=person), None)
     sign_ins_end(user=person)

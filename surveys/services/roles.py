@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
+from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys import audit
 from surveys.access import Actor
-from surveys.models import Clinic, Membership, Role, Therapist, User
+from surveys.models import Clinic, Membership, Role, RoleGrant, Therapist, User
 from surveys.services.codes import free_code
 from surveys.services.sign_ins import sign_ins_end
 
@@ -58,5 +60,19 @@ def roles_set(clinic: Clinic, user: User, roles: Iterable[str], actor: Actor | N
             given=sorted(wanted - has),
             taken=sorted(has - wanted),
         )
+    if Role.CLINIC_ADMIN in has - wanted:
+        grants_drop(Q(asked_by=user, clinic=clinic), actor)
+    if has and not wanted:
+        grants_drop(Q(user=user, clinic=clinic), actor)
     if has and not Membership.objects.filter(user=user).exists():
         sign_ins_end(user=user, actor=actor, clinic=clinic)
+
+
+def grants_drop(of: Q, actor: Actor | None) -> None:
+    """Declines those that wait for a second person: who gets the role, or who asked for it, is not there any
+    more. Their rows are locked in one order, so that two who leave never wait for each other."""
+    rows = RoleGrant.objects.select_for_update(of=("self",)).filter(of, decided_at=None).order_by("pk")
+    for row in rows.select_related("user", "clinic"):
+        row.decided_at, row.decided_by = timezone.now(), actor if isinstance(actor, User) else None
+        row.save(update_fields=["decided_at", "decided_by"])
+        audit.record("role.decline", subject=row.user, actor=actor, clinic=row.clinic, role=row.role)

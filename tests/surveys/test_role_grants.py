@@ -14,8 +14,8 @@ from django.utils import timezone
 import surveys.tasks  # noqa: F401  registers the mails
 from surveys import jobs
 from surveys.models import OPERATOR, AuditEvent, Clinic, Membership, Role, RoleGrant, User
-from surveys.services.grants import grant_ask, grant_confirm, role_grant
-from surveys.services.people import staff_roles_set
+from surveys.services.grants import grant_ask, grant_confirm, role_grant, role_revoke
+from surveys.services.people import staff_leave, staff_roles_set
 from surveys.services.roles import PeopleRefused
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -240,3 +240,47 @@ def test_where_there_is_one_administrator_alone_the_operator_confirms_at_the_ser
 @pytest.fixture
 def make_second(cast: Cast) -> Callable[[], User]:
     return lambda: factories.make_user("second@example.org", Role.CLINIC_ADMIN, clinic=cast.clinic)
+
+
+def test_a_role_that_waits_for_somebody_who_left_is_not_given(cast: Cast, second_admin: User) -> None:
+    elsewhere = cast.stranger_study.clinic
+    Membership.objects.create(clinic=elsewhere, user=cast.therapist, role=Role.THERAPIST)
+    there = grant_ask(clinic=elsewhere, user=cast.therapist, role=ADMIN, asked_by=None)
+    left = grant_ask(clinic=cast.clinic, user=cast.therapist, role=ADMIN, asked_by=cast.clinic_admin)
+    staff_leave(clinic=cast.clinic, user=cast.therapist, actor=second_admin)
+    with pytest.raises(PeopleRefused, match="decided already"):
+        grant_confirm(grant=left, actor=second_admin)
+    assert not has(cast.therapist, ADMIN, cast.clinic)
+    declined = AuditEvent.objects.get(act="role.decline")
+    assert (declined.actor, declined.subject) == (second_admin, f"user:{cast.therapist.pk}")
+    there.refresh_from_db()
+    assert there.decided_at is None, "another clinic's waits on"
+
+
+def test_a_role_is_not_given_that_somebody_asked_for_who_may_not_ask_any_more(
+    cast: Cast, second_admin: User, second_operator: User
+) -> None:
+    def ask(asked_by: User | None, person: User, role: str = ADMIN) -> RoleGrant:
+        clinic = None if role == OPERATOR else cast.clinic
+        return grant_ask(clinic=clinic, user=person, role=role, asked_by=asked_by)
+
+    dropped = ask(cast.clinic_admin, cast.therapist)
+    staff_roles_set(
+        clinic=cast.clinic, user=cast.clinic_admin, roles=[Role.SUPERVISOR.value], actor=second_admin
+    )
+    with pytest.raises(PeopleRefused, match="decided already"):
+        grant_confirm(grant=dropped, actor=second_admin)
+    new = factories.make_user("new@example.org")
+    dropped = ask(second_operator, new, OPERATOR)
+    role_revoke(clinic=None, user=second_operator, role=OPERATOR)
+    with pytest.raises(PeopleRefused, match="decided already"):
+        grant_confirm(grant=dropped, actor=cast.superuser)
+    closed = ask(cast.superuser, cast.therapist)
+    User.objects.filter(pk=cast.superuser.pk).update(is_active=False)
+    with pytest.raises(PeopleRefused, match="may not ask for it any more"):
+        grant_confirm(grant=closed, actor=second_admin)
+    assert not has(new, OPERATOR, None) and not has(cast.therapist, ADMIN, cast.clinic)
+    User.objects.filter(pk=cast.superuser.pk).update(is_active=True)
+    grant_confirm(grant=closed, actor=second_admin)
+    grant_confirm(grant=ask(None, cast.supervisor), actor=second_admin)
+    assert has(cast.therapist, ADMIN, cast.clinic) and has(cast.supervisor, ADMIN, cast.clinic)
