@@ -120,6 +120,8 @@ def _give(row: RoleGrant, actor: User | None) -> None:
         raise PeopleRefused(
             _("Who asked for this role may not ask for it any more. Decline it; somebody else asks again.")
         )
+    if row.clinic is None and Membership.objects.filter(user=row.user).exists():
+        raise PeopleRefused(_("An operator has no role in a clinic. Use an account of its own."))
     _decide(row, actor, is_given=True)
     if row.clinic is None:
         User.objects.filter(pk=row.user_id).update(is_superuser=True)

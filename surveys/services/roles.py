@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from surveys import audit
 from surveys.access import Actor
-from surveys.models import Clinic, Membership, Role, RoleGrant, Therapist, User
+from surveys.models import OPERATOR, Clinic, Membership, Role, RoleGrant, Therapist, User
 from surveys.services.codes import free_code
 from surveys.services.sign_ins import sign_ins_end
 
@@ -30,6 +30,12 @@ def refuse_combination(clinic: Clinic, user: User, wanted: Iterable[str]) -> Non
     roles = frozenset(wanted)
     if user.is_superuser and roles:
         raise PeopleRefused(_("This account runs the machine and takes no roles. Use another one."), "email")
+    waiting = RoleGrant.objects.filter(user=user, role=OPERATOR, decided_at=None)
+    if roles and waiting.filter(asked_at__gt=timezone.now() - RoleGrant.LASTS).exists():
+        raise PeopleRefused(
+            _("This account is asked for as an operator’s, and that waits for an answer. Use another one."),
+            "email",
+        )
     treats = Therapist.objects.filter(clinic=clinic, user=user).exists()
     if Role.RESEARCHER in roles and (Role.THERAPIST in roles or treats):
         raise PeopleRefused(

@@ -15,7 +15,7 @@ import surveys.tasks  # noqa: F401  registers the mails
 from surveys import jobs
 from surveys.models import OPERATOR, AuditEvent, Clinic, Membership, Role, RoleGrant, User
 from surveys.services.grants import grant_ask, grant_confirm, role_grant, role_revoke
-from surveys.services.people import staff_leave, staff_roles_set
+from surveys.services.people import staff_add, staff_leave, staff_roles_set
 from surveys.services.roles import PeopleRefused
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -284,3 +284,33 @@ def test_a_role_is_not_given_that_somebody_asked_for_who_may_not_ask_any_more(
     grant_confirm(grant=closed, actor=second_admin)
     grant_confirm(grant=ask(None, cast.supervisor), actor=second_admin)
     assert has(cast.therapist, ADMIN, cast.clinic) and has(cast.supervisor, ADMIN, cast.clinic)
+
+
+def test_an_account_that_is_to_run_the_machine_takes_no_role_in_a_clinic(
+    cast: Cast, second_operator: User
+) -> None:
+    new = factories.make_user("new@example.org")
+
+    def add() -> None:
+        roles = [Role.THERAPIST.value]
+        staff_add(clinic=cast.clinic, email=new.email, name="", roles=roles, actor=cast.clinic_admin)
+
+    grant = grant_ask(clinic=None, user=new, role=OPERATOR, asked_by=cast.superuser)
+    with pytest.raises(PeopleRefused, match="asked for as an operator"):
+        add()
+    membership = Membership.objects.create(clinic=cast.clinic, user=new, role=Role.SUPERVISOR)
+    with pytest.raises(PeopleRefused, match="asked for as an operator"):
+        staff_roles_set(clinic=cast.clinic, user=new, roles=["therapist"], actor=cast.clinic_admin)
+    with pytest.raises(PeopleRefused, match="no role in a clinic"):
+        grant_confirm(grant=grant, actor=second_operator)
+    assert not has(new, OPERATOR, None)
+    membership.delete()
+    RoleGrant.objects.filter(pk=grant.pk).update(asked_at=timezone.now() - timedelta(days=8))
+    add()
+    assert has(new, "therapist", cast.clinic), "what nobody confirmed in time holds nobody up"
+    other = factories.make_user("other@example.org")
+    grant_confirm(
+        grant=grant_ask(clinic=None, user=other, role=OPERATOR, asked_by=cast.superuser),
+        actor=second_operator,
+    )
+    assert has(other, OPERATOR, None)
