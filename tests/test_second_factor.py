@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from surveys.fields import decrypt
-from surveys.models import AuditEvent, FactorReset, Role, User
+from surveys.models import AuditEvent, FactorReset, Membership, Role, User
 from surveys.services.factor_resets import ResetRefused, reset_ask, reset_confirm
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -273,6 +273,33 @@ def test_a_dropped_request_changes_nothing_and_an_old_one_is_over(cast: Cast, se
         reset_confirm(reset=reset, actor=second_admin)
     assert Authenticator.objects.filter(user=cast.therapist).exists()
     reset_ask(clinic=cast.clinic, user=cast.therapist, actor=cast.clinic_admin)
+
+
+def test_the_factor_of_somebody_of_two_clinics_is_the_operator_s_to_reset(
+    cast: Cast, second_admin: User
+) -> None:
+    """Else two administrators would have it of anybody whom they add to their own clinic."""
+    other = factories.make_user("hill@example.org", Role.CLINIC_ADMIN, clinic=cast.stranger_study.clinic)
+    give_app(other)
+    give_app(cast.therapist)
+    first, second = signed_in(cast.clinic_admin), signed_in(second_admin)
+    added = {"email": other.email, "name": "Hill", "roles": ["therapist"], "supervisor": ""}
+    first.post("/clinic/staff/new/", added)
+    sentence = "The operator of this site resets the second factor."
+    assert sentence in first.post(address(other, "ask"), follow=True).content.decode()
+    # Who begins to work elsewhere while a reset waits is the operator's, too.
+    first.post(address(cast.therapist, "ask"))
+    elsewhere = Membership.objects.create(
+        clinic=cast.stranger_study.clinic, user=cast.therapist, role=Role.THERAPIST
+    )
+    page = address(cast.therapist, "settle")
+    assert sentence in second.post(page, {"do": "confirm"}, follow=True).content.decode()
+    assert Authenticator.objects.filter(user__in=[other, cast.therapist]).count() == 2
+    elsewhere.delete()
+    second.post(page, {"do": "confirm"})
+    assert not Authenticator.objects.filter(user=cast.therapist).exists()
+    call_command("mfa_reset", other.email, reason="Rang me; I know the voice")
+    assert not Authenticator.objects.filter(user=other).exists()
 
 
 def test_nobody_takes_part_in_a_reset_of_their_own(cast: Cast, second_admin: User) -> None:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from surveys import audit
 from surveys.clinic_access import open_resets
 from surveys.models import Clinic, FactorReset, User
+from surveys.services.roles import works_elsewhere
 from surveys.services.sign_ins import sign_ins_end
 
 
@@ -24,10 +25,12 @@ class ResetRefused(Exception):
 
 @transaction.atomic
 def reset_ask(*, clinic: Clinic, user: User, actor: User) -> FactorReset:
-    """Raises ResetRefused for one's own factor, and while another request waits."""
+    """Raises ResetRefused for one's own factor, for that of somebody who also works in another clinic, and
+    while another request waits."""
     if actor == user:
         raise ResetRefused(_("Nobody resets their own second factor. Ask two other administrators."))
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    _refuse_elsewhere(clinic, user)
     if open_resets(clinic).filter(user=user).exists():
         raise ResetRefused(_("A reset is asked for already. Another administrator confirms it."))
     now = timezone.now()
@@ -53,6 +56,7 @@ def reset_confirm(*, reset: FactorReset, actor: User) -> bool:
         row = _waiting(reset, actor)
         if row.asked_by_id == actor.pk:
             raise ResetRefused(_("You asked for this reset. Another administrator confirms it."))
+        _refuse_elsewhere(row.clinic, row.user)
         row.settled_at, row.settled_by, row.is_done = timezone.now(), actor, True
         row.save(update_fields=["settled_at", "settled_by", "is_done"])
         _take(row.user)
@@ -76,6 +80,13 @@ def _waiting(reset: FactorReset, actor: User) -> FactorReset:
     if row is None:
         raise ResetRefused(_("This reset was settled meanwhile, or is too old. Ask for a new one if needed."))
     return row
+
+
+def _refuse_elsewhere(clinic: Clinic, user: User) -> None:
+    if works_elsewhere(clinic, user):
+        raise ResetRefused(
+            _("This person also works in another clinic. The operator of this site resets the second factor.")
+        )
 
 
 def _take(user: User) -> None:

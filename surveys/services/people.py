@@ -14,7 +14,8 @@ from surveys.readiness import form_languages
 from surveys.services.codes import free_code
 from surveys.services.grants import grant_ask, needs_second
 from surveys.services.instruments import built_in_load
-from surveys.services.roles import PeopleRefused, roles_of, roles_set
+from surveys.services.roles import PeopleRefused, roles_of, roles_set, works_elsewhere
+from surveys.services.sign_ins import sign_ins_end
 
 # The role that sees coded data is not the clinic's own to give: an operator grants it.
 GRANTABLE = (Role.THERAPIST, Role.SUPERVISOR, Role.CLINIC_ADMIN)
@@ -145,6 +146,17 @@ def staff_leave(*, clinic: Clinic, user: User, actor: Actor | None = None) -> No
     if not Membership.objects.filter(user=person).exists():
         User.objects.filter(pk=person.pk).update(is_active=False)
         audit.record("account.close", subject=person, actor=actor, clinic=clinic)
+
+
+@transaction.atomic
+def staff_sign_out(*, clinic: Clinic, user: User, actor: Actor | None = None) -> int:
+    """Ends all sessions of somebody; how many there were. Raises PeopleRefused for who also works in another
+    clinic."""
+    if works_elsewhere(clinic, user):
+        raise PeopleRefused(
+            _("This person also works in another clinic. The operator of this site ends their sessions.")
+        )
+    return sign_ins_end(user=user, actor=actor, clinic=clinic)
 
 
 @transaction.atomic

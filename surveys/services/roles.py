@@ -25,6 +25,12 @@ def roles_of(clinic: Clinic, user: User) -> frozenset[str]:
     return frozenset(Membership.objects.filter(clinic=clinic, user=user).values_list("role", flat=True))
 
 
+def works_elsewhere(clinic: Clinic, user: User) -> bool:
+    """Whoever adds somebody of another clinic to their own has not won a say in that one: what holds for the
+    whole account is the operator's then."""
+    return Membership.objects.filter(user=user).exclude(clinic=clinic).exists()
+
+
 def refuse_combination(clinic: Clinic, user: User, wanted: Iterable[str]) -> None:
     """Raises PeopleRefused for roles that exclude each other."""
     roles = frozenset(wanted)

@@ -28,9 +28,14 @@ from surveys.message_log import messages_to_look_at
 from surveys.models import Clinic, Role, User
 from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
 from surveys.services.accounts import InvitationNotSent, account_invite
-from surveys.services.people import staff_add, staff_leave, staff_roles_set, supervisor_set
+from surveys.services.people import (
+    staff_add,
+    staff_leave,
+    staff_roles_set,
+    staff_sign_out,
+    supervisor_set,
+)
 from surveys.services.roles import PeopleRefused
-from surveys.services.sign_ins import sign_ins_end
 from surveys.views.clinics import own_clinic
 from surveys.views.setup import refuse, sent
 
@@ -144,7 +149,11 @@ def sign_out(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """Ends somebody's sessions, such as those of a telephone that was lost; they sign in again."""
     clinic = own_clinic(request)
     person = get_staff_or_404(clinic, user_id)
-    n = sign_ins_end(user=person, actor=request.user, clinic=clinic)
+    try:
+        n = staff_sign_out(clinic=clinic, user=person, actor=request.user)
+    except PeopleRefused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("people-account", person.pk)
     words = ngettext("%(n)s session was ended.", "%(n)s sessions were ended.", n) % {"n": n}
     messages.success(request, words if n else _("They are not signed in anywhere."))
     return redirect("people-account", person.pk)

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from surveys.models import AuditEvent, Membership, SignIn, User
+from surveys.models import AuditEvent, Membership, Role, SignIn, User
 from surveys.services.people import staff_leave
 from surveys.services.sign_ins import sign_ins_clear
 from surveys.session_store import LONGEST
@@ -162,6 +162,21 @@ def test_an_administrator_ends_the_sessions_of_their_own_staff_alone(cast: Cast)
     assert admin.post(f"/clinic/staff/{cast.stranger.pk}/sign-out/").status_code == 404
     assert is_in(strangers)
     assert strangers.post(f"/clinic/staff/{cast.therapist.pk}/sign-out/").status_code == 403
+
+
+def test_the_sessions_of_somebody_of_two_clinics_are_the_operator_s_to_end(cast: Cast) -> None:
+    theirs, admin = browser(cast.therapist), signed_in(cast.clinic_admin)
+    page = f"/clinic/staff/{cast.therapist.pk}/sign-out/"
+    elsewhere = Membership.objects.create(
+        clinic=cast.stranger_study.clinic, user=cast.therapist, role=Role.SUPERVISOR
+    )
+    refused = admin.post(page, follow=True).content.decode()
+    assert "The operator of this site ends their sessions." in refused and is_in(theirs)
+    call_command("sessions_end", cast.therapist.email, stdout=StringIO())
+    assert not is_in(theirs)
+    theirs = browser(cast.therapist)
+    elsewhere.delete()
+    assert "1 session was ended." in admin.post(page, follow=True).content.decode() and not is_in(theirs)
 
 
 def test_the_operator_ends_the_sessions_of_one_or_of_everybody(cast: Cast) -> None:
