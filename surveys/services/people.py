@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from surveys import audit
 from surveys.access import Actor
-from surveys.models import Clinic, Membership, Patient, Role, Therapist, User
+from surveys.models import AuditEvent, Clinic, Membership, Patient, Role, Therapist, User
 from surveys.readiness import form_languages
 from surveys.services.codes import free_code
 from surveys.services.grants import grant_ask, needs_second
@@ -86,16 +86,15 @@ def staff_add(
     Raises PeopleRefused, e.g. for somebody who works in the clinic already.
     """
     _refuse_address(email, "email")
-    user = _account(email, name)
+    user = User.objects.select_for_update(no_key=True).get(pk=_account(email, name).pk)
     if user.is_superuser:
         raise PeopleRefused(_("This account runs the machine and takes no roles. Use another one."), "email")
     if Membership.objects.filter(clinic=clinic, user=user).exists():
         raise PeopleRefused(
             _("Somebody with this address works in the clinic already. Open their account instead."), "email"
         )
-    # Closed when they left the last clinic, the account opens again; closed by the operator, it does not.
-    if not user.is_active and not Membership.objects.filter(user=user).exists():
-        User.objects.filter(pk=user.pk).update(is_active=True)
+    if not user.is_active:
+        _reopen(clinic, user, actor)
     _staff_roles_set(clinic, user, roles, actor)
     return user
 
@@ -185,6 +184,22 @@ def _account(email: str, name: str) -> User:
     address = User.objects.normalize_email(email).lower()
     user = User.objects.filter(email=address).first()
     return user or User.objects.create_user(address, name=name)
+
+
+def _reopen(clinic: Clinic, user: User, actor: Actor | None) -> None:
+    """Closed when they left the last clinic, the account opens again; closed by the operator, it does not. Of
+    the two, the first alone is the newest thing in the trace that happened to the account, and a clinic's."""
+    acts = ("account.close", "account.open", "account.roles", "role.give", "role.take")
+    of_account = AuditEvent.objects.filter(subject=f"user:{user.pk}", act__in=acts)
+    newest = of_account.order_by("-pk").first()
+    was_left = newest is not None and newest.act == "account.close" and newest.clinic_id is not None
+    if not was_left or Membership.objects.filter(user=user).exists():
+        raise PeopleRefused(
+            _("The operator of this site closed this account, and can open it again. Ask them first."),
+            "email",
+        )
+    User.objects.filter(pk=user.pk).update(is_active=True)
+    audit.record("account.open", subject=user, actor=actor, clinic=clinic)
 
 
 def _refuse_language(language: str) -> None:

@@ -277,6 +277,23 @@ def test_who_leaves_loses_access_at_once_and_the_account_without_roles_is_closed
     assert User.objects.get(pk=cast.therapist.pk).is_active
 
 
+def test_an_account_that_the_operator_closed_is_not_a_clinic_s_to_open(cast: Cast, admin: Client) -> None:
+    former = factories.make_user("former@example.org", is_active=False)
+    left, member = cast.therapist, cast.stranger
+    admin.post(f"/clinic/staff/{left.pk}/leave/")
+    new_colleague(admin, email=left.email)
+    assert AuditEvent.objects.get(act="account.open").subject == f"user:{left.pk}"
+    Membership.objects.filter(user=left).delete()
+    User.objects.filter(pk__in=[left.pk, member.pk]).update(is_active=False)
+    for closed in (former, left, member):
+        sent = {"name": "Kim", "email": closed.email, "roles": ["therapist"], "supervisor": ""}
+        refused = admin.post("/clinic/staff/new/", sent)
+        assert refused.status_code == 422
+        assert "The operator of this site closed this account" in refused.content.decode()
+        assert not User.objects.get(pk=closed.pk).is_active
+        assert not Membership.objects.filter(user=closed, clinic=cast.clinic).exists()
+
+
 def test_who_also_works_elsewhere_keeps_that_account(cast: Cast, admin: Client) -> None:
     other = cast.stranger_study.clinic
     Membership.objects.create(clinic=other, user=cast.therapist, role=Role.THERAPIST)
