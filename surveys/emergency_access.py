@@ -4,6 +4,8 @@ These querysets are one part of the rule of `surveys.access`: a therapy is read 
 and the patient's own choice and the study's policy hold. Nothing of it lets anybody write.
 """
 
+from datetime import timedelta
+
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -28,6 +30,12 @@ def emergency_patients(user: User | AnonymousUser) -> QuerySet[Patient]:
 
 def emergency_therapies(user: User | AnonymousUser) -> QuerySet[Therapy]:
     return Therapy.objects.filter(patient__in=emergency_patients(user), study__test_of=None)
+
+
+def recent_emergencies(clinic: Clinic) -> QuerySet[EmergencyAccess]:
+    """For the clinic's administrators: those of the last day, the latest first."""
+    rows = EmergencyAccess.objects.filter(clinic=clinic, began_at__gt=timezone.now() - timedelta(hours=24))
+    return rows.select_related("by", "patient").order_by("-began_at")
 
 
 def all_clinics(user: User | AnonymousUser) -> QuerySet[Clinic]:

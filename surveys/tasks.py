@@ -9,7 +9,7 @@ from celery import shared_task
 from surveys import jobs
 from surveys.services.assignments import therapy_sync, trait_forms_assign
 from surveys.services.emergency import JOB as EMERGENCY_JOB
-from surveys.services.emergency import emergency_mails
+from surveys.services.emergency import emergency_give_up, emergency_mails
 from surveys.services.grants import JOB as GRANT_JOB
 from surveys.services.grants import grant_mails
 from surveys.services.imports import CHECK, STORE, UNDO, batch_check, batch_store, batch_undo
@@ -40,7 +40,7 @@ jobs.register("forms", _sync)
 jobs.register("list_withdrawals", _list, retry_after=RETRY_AFTER)
 jobs.register(JOB, message_send, retry_after=RETRY_AFTER, give_up=message_give_up)
 jobs.register_long(RETENTION, retention_job)
-jobs.register(EMERGENCY_JOB, emergency_mails)
+jobs.register(EMERGENCY_JOB, emergency_mails, retry_after=RETRY_AFTER, give_up=emergency_give_up)
 jobs.register(GRANT_JOB, grant_mails, retry_after=RETRY_AFTER)
 jobs.register_long(CHECK, batch_check)
 jobs.register_long(STORE, batch_store)

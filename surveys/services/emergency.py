@@ -1,20 +1,23 @@
 """An operator reads one patient's pages in an emergency: for a reason, half an hour, and never alone with it.
 
-Two people at least are told by mail as soon as it begins: the administrators of the clinic, and where there
-is one alone, the other operators as well. Where there are no two, nothing is opened. Each page that is read
-is a row of the trace in the role `emergency`.
+Mails to two people at least leave as soon as it begins: to the administrators of the clinic, and where
+there is one alone, to the other operators as well. Where there are no two, or mails stay on this machine,
+nothing is opened. Each mail that was taken is a row of the trace; where after the last attempt there are not
+two, it ends. Each page that is read is a row of the trace in the role `emergency`.
 """
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys import audit, jobs
 from surveys.emergency_access import open_emergencies, patient_of_code
-from surveys.models import Clinic, EmergencyAccess, Role, User
-from surveys.services.notices import notice_send
+from surveys.models import AuditEvent, Clinic, EmergencyAccess, Role, User
+from surveys.services.notices import NOT_TAKEN, notice_send
 
-JOB = "emergency_mail"
+JOB, TOLD = "emergency_mail", "emergency.told"
+LEAST_TOLD = 2
 
 
 class EmergencyRefused(Exception):
@@ -31,6 +34,13 @@ def emergency_open(*, by: User, clinic: Clinic, code: str, reason: str) -> Emerg
     operator = User.objects.select_for_update(no_key=True).get(pk=by.pk)
     if not operator.is_superuser:
         raise EmergencyRefused(_("This is for operators of the server."))
+    if settings.MAIL_STAYS_HERE and not settings.DEMO:
+        raise EmergencyRefused(
+            _(
+                "E-mails of this site stay on the server, so nobody would be told. Nothing was opened. Name "
+                "a mail server first (EMAIL_HOST)."
+            )
+        )
     if open_emergencies(operator).exists():
         raise EmergencyRefused(_("You have opened a patient’s pages already. End that first."))
     if len(reason.strip()) < EmergencyAccess.LEAST_REASON:
@@ -74,7 +84,7 @@ def people_to_tell(clinic: Clinic, operator: User) -> list[User]:
     told = list(administrators.order_by("email"))
     if len(told) == 1:
         told += others.filter(is_superuser=True).order_by("email")
-    if len(told) < 2:
+    if len(told) < LEAST_TOLD:
         raise EmergencyRefused(
             _(
                 "Two people have to be told, and there are not two: two administrators of the clinic, or one "
@@ -85,6 +95,37 @@ def people_to_tell(clinic: Clinic, operator: User) -> list[User]:
 
 
 def emergency_mails(scope: str) -> jobs.Write:
-    row = EmergencyAccess.objects.select_related("by", "clinic").get(pk=scope)
-    notice_send("emergency", {"emergency": row, "clinic": row.clinic}, User.objects.filter(pk__in=row.told))
+    """To each once, whatever becomes of the others. Raises TryAgain where somebody was not told."""
+    row = EmergencyAccess.objects.select_related("by", "clinic", "patient").get(pk=scope)
+
+    def write_down(person: User) -> None:
+        audit.record(
+            TOLD, subject=row.patient, clinic=row.clinic, emergency=str(row.pk), person=str(person.pk)
+        )
+
+    waiting = User.objects.filter(pk__in=set(row.told) - _told(row)).order_by("email")
+    if notice_send("emergency", {"emergency": row, "clinic": row.clinic}, waiting, write_down):
+        raise jobs.TryAgain(NOT_TAKEN)
     return lambda: None
+
+
+@transaction.atomic
+def emergency_give_up(scope: str) -> None:
+    """After the last attempt: where not two people were told, nothing stays open, and the trace says so."""
+    rows = EmergencyAccess.objects.select_for_update(of=("self",)).select_related("clinic", "patient")
+    row, now = rows.get(pk=scope), timezone.now()
+    told = _told(row)
+    if len(told) >= LEAST_TOLD:
+        return
+    if row.ended_at is None and row.ends_at > now:
+        row.ended_at = now
+        row.save(update_fields=["ended_at"])
+    audit.record(
+        "emergency.untold", subject=row.patient, clinic=row.clinic, emergency=str(row.pk), told=sorted(told)
+    )
+
+
+def _told(row: EmergencyAccess) -> set[str]:
+    """Ids of the people whose mail was taken."""
+    rows = AuditEvent.objects.filter(act=TOLD, patient=row.patient_id, detail__emergency=str(row.pk))
+    return set(rows.values_list("detail__person", flat=True))

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from surveys import audit, jobs
 from surveys.grant_access import grant_deciders
 from surveys.models import OPERATOR, Clinic, Membership, Role, RoleGrant, User
-from surveys.services.notices import notice_send
+from surveys.services.notices import NOT_TAKEN, notice_send
 from surveys.services.roles import PeopleRefused, grants_drop, refuse_combination, roles_of, roles_set
 from surveys.services.sign_ins import sign_ins_end
 
@@ -155,16 +155,20 @@ def _administrators(clinic: Clinic | None) -> QuerySet[User]:
 
 
 def grant_mails(scope: str) -> jobs.Write:
-    """Tells the person and whoever else has a say; a mail that is sent twice does no harm."""
+    """Tells the person and whoever else has a say; a mail that is sent twice does no harm. Raises TryAgain
+    where one of them was not told."""
     grant = RoleGrant.objects.select_related("user", "clinic", "asked_by", "decided_by").get(pk=scope)
     url = settings.SITE_URL + reverse("role-grant", args=[grant.pk])
     context = {"grant": grant, "clinic": grant.clinic, "url": url}
+    n_missed = 0
     if grant.decided_at is None:
-        notice_send("role-asked", context, grant_deciders(grant))
-        notice_send("role-planned", context, [grant.user])
+        n_missed = notice_send("role-asked", context, grant_deciders(grant))
+        n_missed += notice_send("role-planned", context, [grant.user])
     elif grant.is_given:
         others = _administrators(grant.clinic) if grant.clinic else User.objects.filter(is_superuser=True)
-        notice_send("role-given", context, [grant.user, *others.exclude(pk=grant.user_id)])
+        n_missed = notice_send("role-given", context, [grant.user, *others.exclude(pk=grant.user_id)])
+    if n_missed:
+        raise jobs.TryAgain(NOT_TAKEN)
     return lambda: None
 
 

@@ -23,6 +23,7 @@ from surveys.desk import (
     studies_in_draft,
     therapist_in,
 )
+from surveys.emergency_access import recent_emergencies
 from surveys.grant_access import waiting_grants
 from surveys.message_log import messages_to_look_at
 from surveys.models import Clinic, Role, User
@@ -51,6 +52,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "clinic": clinic,
         "grants": waiting_grants(request.user, clinic),
+        "emergencies": recent_emergencies(clinic),
         "drafts": studies_in_draft(clinic),
         "is_active": active_studies(clinic).exists(),
         "licences": licence_warnings(clinic),

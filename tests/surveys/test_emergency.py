@@ -1,6 +1,8 @@
 """An operator reads one patient's pages in an emergency, for half an hour, and is never alone with it."""
 
+import smtplib
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -13,13 +15,19 @@ from django.utils import timezone
 import surveys.tasks  # noqa: F401  registers the mails
 from alliance_site.policy import EMERGENCY, POLICY
 from surveys import jobs
-from surveys.models import AuditEvent, Clinic, EmergencyAccess, Patient, Role, Therapy, User
+from surveys.models import AuditEvent, Clinic, EmergencyAccess, Job, Patient, Role, Therapy, User
+from surveys.services import notices
 from tests import factories
 from tests.conftest import Cast, signed_in
 from tests.test_permissions import url_of
 
 REASON = "The patient called the reception and nobody who treats them can be reached."
 PAGE, END = "/emergency/", "/emergency/end/"
+
+
+@pytest.fixture(autouse=True)
+def mails_leave(settings: Any) -> None:
+    settings.MAIL_STAYS_HERE = False
 
 
 @pytest.fixture
@@ -143,6 +151,99 @@ def test_two_people_are_told_at_once_without_the_patient_or_the_reason(
     assert all(town.superuser.email in letter.body for letter in letters)
     for secret in (town.therapy.code, town.therapy.patient.code, REASON):
         assert all(secret not in letter.body for letter in letters)
+
+
+@pytest.fixture
+def refused_mailboxes(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    refused: set[str] = set()
+
+    def send(subject: str, text: str, sender: None, to: list[str]) -> None:
+        if to[0] in refused:
+            raise smtplib.SMTPRecipientsRefused({to[0]: (550, b"no such user")})
+        mail.send_mail(subject, text, sender, to)
+
+    monkeypatch.setattr(notices, "send_mail", send)
+    mail.outbox.clear()
+    return refused
+
+
+def all_attempts() -> None:
+    for _ in range(jobs.MAX_ATTEMPTS + 1):
+        Job.objects.update(due_at=timezone.now() - timedelta(seconds=5))
+        jobs.run_due()
+
+
+def traced(act: str) -> list[dict[str, object]]:
+    return list(AuditEvent.objects.filter(act=act).order_by("pk").values_list("detail", flat=True))
+
+
+def test_a_refused_mailbox_keeps_nobody_else_from_being_told_and_is_tried_again(
+    town: Cast, second_admin: User, refused_mailboxes: set[str]
+) -> None:
+    client = signed_in(town.superuser)
+    ask(client, town.clinic, town.therapy.code)
+    refused_mailboxes.add(town.clinic_admin.email)
+    jobs.run_due()
+    assert [letter.to for letter in mail.outbox] == [[second_admin.email]]
+    waits = Job.objects.get(kind="emergency_mail", state="pending").due_at - timezone.now()
+    assert waits > timedelta(minutes=4), "not all attempts within half a minute"
+    refused_mailboxes.clear()
+    all_attempts()
+    assert [letter.to for letter in mail.outbox] == [[second_admin.email], [town.clinic_admin.email]]
+    row = EmergencyAccess.objects.get()
+    people = [str(second_admin.pk), str(town.clinic_admin.pk)]
+    assert traced("emergency.told") == [{"emergency": str(row.pk), "person": key} for key in people]
+    assert statuses(client, town.therapy) == [200, 200] and traced("emergency.untold") == []
+
+
+def test_where_not_two_could_be_told_it_ends(
+    town: Cast, second_admin: User, refused_mailboxes: set[str]
+) -> None:
+    client = signed_in(town.superuser)
+    ask(client, town.clinic, town.therapy.code)
+    refused_mailboxes.add(town.clinic_admin.email)
+    all_attempts()
+    row = EmergencyAccess.objects.get()
+    assert row.ended_at and statuses(client, town.therapy) == [403, 403]
+    assert traced("emergency.untold") == [{"emergency": str(row.pk), "told": [str(second_admin.pk)]}]
+
+
+def test_two_of_three_who_were_told_are_enough(
+    town: Cast, second_admin: User, refused_mailboxes: set[str]
+) -> None:
+    factories.make_user("third@example.org", Role.CLINIC_ADMIN, clinic=town.clinic)
+    client = signed_in(town.superuser)
+    ask(client, town.clinic, town.therapy.code)
+    refused_mailboxes.add("third@example.org")
+    all_attempts()
+    assert len(mail.outbox) == 2 and traced("emergency.untold") == []
+    assert statuses(client, town.therapy) == [200, 200]
+
+
+def test_where_mails_stay_on_this_machine_it_opens_in_the_demonstration_alone(
+    town: Cast, second_admin: User, settings: Any
+) -> None:
+    client, settings.MAIL_STAYS_HERE = signed_in(town.superuser), True
+    assert "Name a mail server first" in ask(client, town.clinic, town.therapy.code)
+    assert not EmergencyAccess.objects.exists() and statuses(client, town.therapy) == [403, 403]
+    settings.DEMO = True
+    assert ask(client, town.clinic, town.therapy.code) == ""
+
+
+def test_for_a_day_it_stands_on_the_first_page_of_this_clinic(town: Cast, second_admin: User) -> None:
+    home, client = reverse("admin-home"), signed_in(town.superuser)
+    ask(client, town.clinic, town.therapy.code)
+    client.post(END)
+    page = signed_in(second_admin).get(home).content.decode()
+    assert REASON in page and town.superuser.email in page
+    assert f"{reverse('clinic-trace')}?code={town.therapy.patient.code}" in page
+    stranger = town.stranger_therapy.patient.clinic
+    other = factories.make_user("elsewhere@example.org", Role.CLINIC_ADMIN, clinic=stranger)
+    assert REASON not in signed_in(other).get(home).content.decode()
+    day = timedelta(hours=25)
+    row = EmergencyAccess.objects.get()
+    EmergencyAccess.objects.update(began_at=row.began_at - day, ends_at=row.ends_at - day)
+    assert REASON not in signed_in(second_admin).get(home).content.decode()
 
 
 def test_one_administrator_and_another_operator_are_two_people(town: Cast) -> None:

@@ -1,5 +1,6 @@
 """A role that nobody gives alone: one person asks, another one confirms, and neither is who gets it."""
 
+import smtplib
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -13,7 +14,8 @@ from django.utils import timezone
 
 import surveys.tasks  # noqa: F401  registers the mails
 from surveys import jobs
-from surveys.models import OPERATOR, AuditEvent, Clinic, Membership, Role, RoleGrant, User
+from surveys.models import OPERATOR, AuditEvent, Clinic, Job, Membership, Role, RoleGrant, User
+from surveys.services import notices
 from surveys.services.grants import grant_ask, grant_confirm, role_grant, role_revoke
 from surveys.services.people import staff_add, staff_leave, staff_roles_set
 from surveys.services.roles import PeopleRefused
@@ -84,6 +86,20 @@ def test_an_administrator_s_role_waits_for_another_one_and_the_other_roles_do_no
     assert "Confirmed on" in first.get(page).content.decode()
     first.post(account, {"roles": ["therapist"], "supervisor": ""})
     assert not has(cast.therapist, ADMIN, cast.clinic), "taking it needs nobody else"
+
+
+def test_a_refused_mailbox_keeps_nobody_else_from_hearing_of_a_role(
+    cast: Cast, second_admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(subject: str, text: str, sender: None, to: list[str]) -> None:
+        if to == [second_admin.email]:
+            raise smtplib.SMTPRecipientsRefused({to[0]: (550, b"no such user")})
+        mail.send_mail(subject, text, sender, to)
+
+    monkeypatch.setattr(notices, "send_mail", send)
+    grant_ask(clinic=cast.clinic, user=cast.therapist, role=ADMIN, asked_by=cast.clinic_admin)
+    assert told() == {"A role is asked for on your behalf": {cast.therapist.email}}
+    assert Job.objects.get(kind="role_mail").state == "pending", "who was not told is tried again"
 
 
 def test_somebody_new_who_is_to_be_an_administrator_alone_has_no_role_until_then(
