@@ -6,6 +6,7 @@ said what it did; the next one goes on.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -109,14 +110,37 @@ def clinic_clean(*, clinic: Clinic, now: datetime, progress: Callable[..., None]
     for kind, days in rules_in_force(clinic).items():
         if days is None:
             continue
-        rows, delete = ROWS[kind], _DELETE[kind]
         done[kind] = 0
-        while found := list(rows.due(clinic, before(days, now)).values_list("pk", flat=True)[:BATCH]):
-            with transaction.atomic():
-                delete(clinic, found, days)
-            done[kind] += len(found)
+        while (n := _batch_delete(clinic, kind, now)) is not None:
+            done[kind] += n
             progress(kind, done[kind])
     return done
+
+
+@transaction.atomic
+def _batch_delete(clinic: Clinic, kind: str, now: datetime) -> int | None:
+    """How many of the next rows went; None where nothing is due. The rule is the one in force now, and stays
+    so until this is written: a clinic that keeps longer from now on loses nothing more."""
+    # Rows that merely name the clinic are written meanwhile; a change of its rules waits.
+    Clinic.objects.select_for_update(no_key=True).get(pk=clinic.pk)
+    days = rule_in_force(clinic, kind)
+    if days is None:
+        return None
+    due = ROWS[kind].due(clinic, before(days, now))
+    found = list(due.values_list("pk", flat=True)[:BATCH])
+    # Asked again behind the locks: of whom a therapy has begun meanwhile, nothing is due any more.
+    _lock(due.model._default_manager.filter(pk__in=found))
+    if kind == Kind.ANSWERS:
+        patients = Therapy.objects.filter(pk__in=found).values_list("patient", flat=True)
+        _lock(Patient.objects.filter(pk__in=list(patients)))
+    still = list(due.filter(pk__in=found).values_list("pk", flat=True))
+    if still:
+        _DELETE[kind](clinic, still, days)
+    return len(still) if found else None
+
+
+def _lock(rows: QuerySet[Any]) -> None:
+    list(rows.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True))
 
 
 def _answers_delete(clinic: Clinic, therapies: list[UUID], days: int) -> None:

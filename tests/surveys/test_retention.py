@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.cache import cache
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -37,6 +39,7 @@ from surveys.models import (
 )
 from surveys.models.people import UNKNOWN_DAY
 from surveys.retention import CHOSEN, FIXED, before, is_shorter, years
+from surveys.services import retention
 from surveys.services.invitations import link_issue
 from surveys.services.responses import drafts_save
 from surveys.services.retention import (
@@ -47,6 +50,7 @@ from surveys.services.retention import (
     retention_request,
     site_clean,
 )
+from surveys.services.therapies import therapy_begin
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -294,6 +298,54 @@ def test_what_deletes_more_waits_and_what_keeps_longer_holds_at_once(cast: Cast)
         ("retention.approve", "second@example.org"),
         ("retention.propose", "admin@example.org"),
     ]
+
+
+@pytest.mark.parametrize(("days", "n_left"), [(None, 2), (90, 1), (30, 0)])
+def test_a_rule_that_changes_while_the_job_runs_holds_from_the_next_batch_on(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, days: int | None, n_left: int
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 1)
+    for therapy, ago in ((cast.therapy, 120), (cast.colleague_therapy, 110)):
+        ended(therapy, timezone.localdate(NOW) - ago * DAY)
+    another = factories.make_therapy(cast.study, cast.therapist)
+    ended(another, timezone.localdate(NOW) - 40 * DAY)
+    rule(cast, "contacts", 30)
+
+    def progress(_kind: str, n: int) -> None:
+        if n == 1:
+            keep_propose(clinic=cast.clinic, kind="contacts", days=days, actor=cast.clinic_admin)
+
+    assert clinic_clean(clinic=cast.clinic, now=NOW, progress=progress) == {"contacts": 3 - n_left}
+    assert Patient.objects.exclude(contact="").count() == n_left
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_therapy_that_begins_while_the_job_runs_keeps_answers_and_address(cast: Cast) -> None:
+    past = timezone.localdate(NOW) - 500 * DAY
+    first, other = ended(cast.therapy, past), ended(cast.colleague_therapy, past)
+    for kind in ("answers", "contacts"):
+        rule(cast, kind, years(1))
+
+    def clean() -> None:
+        clinic_clean(clinic=cast.clinic, now=NOW)
+        connection.close()
+
+    job = Thread(target=clean)
+    with transaction.atomic():
+        therapy_begin(
+            patient=first.patient, therapist=first.therapist, study=first.study, started_on=past + DAY
+        )
+        job.start()
+        with connection.cursor() as cursor:
+            for _ in range(100):
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+                if cursor.fetchone()[0]:
+                    break
+                sleep(0.1)
+    job.join()
+    with_answers = Response.objects.values_list("assignment__session__therapy", flat=True)
+    assert set(with_answers) == {first.pk} and first.pk != other.pk
+    assert list(Patient.objects.exclude(contact="")) == [first.patient]
 
 
 def test_the_dry_run_says_what_would_go_and_what_rests_on_it(cast: Cast) -> None:
