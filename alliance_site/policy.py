@@ -241,8 +241,8 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
     for route in routes
     for method in methods
 )
-# Where somebody may be who has signed in and not given a second factor: setting one up, and away. On pages
-# for everybody they are nobody.
+# Where somebody may be who has signed in and not given a second factor: setting the first one up, and away;
+# with a factor set up meanwhile, away alone. On pages for everybody they are nobody.
 UNPROVEN = frozenset(
     {
         "mfa_activate_totp",
@@ -341,7 +341,7 @@ class PolicyMiddleware:
         if ANYONE in allowed:
             request.user = SimpleLazyObject(partial(_known, request, request.user))  # type: ignore[assignment]
             return None
-        if request.user.is_authenticated and route not in UNPROVEN and not is_proven(request, request.user):
+        if isinstance(request.user, User) and not _may_be_here(request, request.user, route):
             return _to_the_factor(request)
         if is_permitted(request.user, allowed):
             return None if _is_confirmed(request) else confirmation(request)
@@ -353,6 +353,14 @@ class PolicyMiddleware:
 def _known(request: HttpRequest, user: User | AnonymousUser) -> User | AnonymousUser:
     """On pages for everybody, who has not given a second factor is nobody. Asked late: most do not ask."""
     return user if user.is_authenticated and is_proven(request, user) else AnonymousUser()
+
+
+def _may_be_here(request: HttpRequest, user: User, route: str) -> bool:
+    """Who has given a factor, anywhere; who has none, where one is set up. Else a password alone would
+    replace the factor that its owner set up meanwhile."""
+    if is_proven(request, user) or route == "account_logout":
+        return True
+    return route in UNPROVEN and not has_factor(user)
 
 
 def _to_the_factor(request: HttpRequest) -> HttpResponse:

@@ -121,11 +121,27 @@ def test_a_recovery_code_takes_the_place_of_the_phone_once(cast: Cast) -> None:
 
 
 def test_who_waited_at_the_gate_until_the_owner_had_a_factor_is_signed_out(cast: Cast) -> None:
-    thief = with_password(cast.therapist.email)
+    thief, owner = with_password(cast.therapist.email), with_password(cast.therapist.email)
     assert thief.get("/caseload/")["Location"].startswith(APP)
-    enrol(with_password(cast.therapist.email))
+    enrol(owner)
     assert thief.get("/caseload/")["Location"] == f"{LOGIN}?next=/caseload/"
     assert thief.get(APP)["Location"].startswith(LOGIN)
+    assert owner.get("/caseload/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", [APP, "/accounts/2fa/webauthn/add/", "/accounts/password/change/", "/accounts/reauthenticate/"]
+)
+def test_a_password_alone_changes_nothing_of_an_account_that_has_a_factor(cast: Cast, path: str) -> None:
+    half, whole = with_password(cast.therapist.email), signed_in(cast.therapist)
+    page = half.get(APP).content.decode()
+    key = re.search(r'<code class="token" dir="ltr">([A-Z2-7 ]+)</code>', page)[1].replace(" ", "")
+    # Not by the pages, which end the other sign-ins: the gate holds by itself.
+    give_app(cast.therapist)
+    assert half.post(path, {"code": code_of(key)})["Location"].startswith(LOGIN)
+    assert half.get(path)["Location"].startswith(LOGIN)
+    assert decrypt(Authenticator.objects.get(type="totp").data["secret"]) == SECRET
+    assert whole.get(path).status_code == 200
 
 
 def test_nobody_is_left_without_a_factor_and_a_new_phone_takes_the_place_of_the_old_one(cast: Cast) -> None:
