@@ -10,12 +10,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from alliance_site.factors import is_fresh, is_vouched_for, other_factors
+from alliance_site.factors import has_factor, is_fresh, is_vouched_for, other_factors
 from surveys.fields import decrypt, encrypt
 from surveys.models import User
 from surveys.services.sign_ins import sign_ins_end
 
-# Who signed in that recently is not asked for the password again before a factor is set up.
+# Who signed in that recently is not asked for the password again before the first factor is set up, nor
+# before the codes that came with it are shown.
 FRESH = 15 * 60
 WRONG_CODE = _("This code is not right, or it was used before. Wait for the next one and enter that.")
 TOO_MANY = _("There were too many wrong tries. Wait a minute before the next one, after many an hour.")
@@ -67,7 +68,9 @@ class ClosedAccountAdapter(DefaultAccountAdapter):
     def is_reauthentication_required(self, *, app: str, **options: object) -> bool:
         request = context.request
         if app == "allauth.mfa" and is_fresh(request, request.user, FRESH):
-            return False
+            is_reading = request.resolver_match.view_name == "mfa_view_recovery_codes"
+            if is_reading or not has_factor(request.user):
+                return False
         return super().is_reauthentication_required(app=app, **options)
 
 

@@ -13,13 +13,25 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
 from django.views.generic.edit import FormView
 
 from alliance_site.factors import has_factor, prove
 from alliance_site.policy import WANTED
 from surveys import audit
 from surveys.access import person
+from surveys.models import SignIn
 from surveys.qr import qr_image
+from surveys.services.factor_resets import tell_change
+from surveys.services.sign_ins import sign_ins_end
+
+# What the mail to the owner says was changed.
+SET_UP = _("An app on the phone was set up for it.")
+REPLACED = _("The app on the phone was replaced by another one, and you were signed out everywhere else.")
+APP_REMOVED = _("The app on the phone was removed.")
+PASSKEY_ADDED = _("A passkey was added.")
+PASSKEY_REMOVED = _("A passkey was removed.")
+NEW_CODES = _("New recovery codes were made; the former ones no longer open the account.")
 
 confirmed = method_decorator(reauthentication_required(app="allauth.mfa"), name="dispatch")
 
@@ -47,9 +59,13 @@ class SetUpApp(ActivateTOTPView):
     @transaction.atomic
     def form_valid(self, form: Form) -> HttpResponse:
         user = person(self.request.user)
-        Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).delete()
+        is_first = not has_factor(user)
+        n_old, _kinds = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).delete()
         response: HttpResponse = super().form_valid(form)
         prove(self.request, user, Authenticator.Type.TOTP.value)
+        if is_first or n_old:
+            _end_others(self.request)
+        tell_change(user, REPLACED if n_old else SET_UP)
         return response
 
 
@@ -57,7 +73,7 @@ class RemoveApp(DeactivateTOTPView):
     @transaction.atomic
     def form_valid(self, form: Form) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
-        _removed(self.request, Authenticator.Type.TOTP)
+        _removed(self.request, Authenticator.Type.TOTP, APP_REMOVED)
         return response
 
 
@@ -74,8 +90,13 @@ class AddPasskey(AddWebAuthnView):
 
     @transaction.atomic
     def form_valid(self, form: Form) -> HttpResponse:
+        user = person(self.request.user)
+        is_first = not has_factor(user)
         response: HttpResponse = super().form_valid(form)
-        prove(self.request, person(self.request.user), Authenticator.Type.WEBAUTHN.value)
+        prove(self.request, user, Authenticator.Type.WEBAUTHN.value)
+        if is_first:
+            _end_others(self.request)
+        tell_change(user, PASSKEY_ADDED)
         return response
 
 
@@ -90,7 +111,7 @@ class RemovePasskey(RemoveWebAuthnView):
             messages.error(self.request, sentence)
             return HttpResponseRedirect(reverse("mfa_index"))
         response: HttpResponse = super().form_valid(form)
-        _removed(self.request, Authenticator.Type.WEBAUTHN)
+        _removed(self.request, Authenticator.Type.WEBAUTHN, PASSKEY_REMOVED)
         return response
 
 
@@ -108,9 +129,18 @@ class NewCodes(GenerateRecoveryCodesView):
         user = person(self.request.user)
         response: HttpResponse = super().form_valid(form)
         audit.record("factor.codes", subject=user, actor=user)
+        tell_change(user, NEW_CODES)
         return response
 
 
-def _removed(request: HttpRequest, kind: Authenticator.Type) -> None:
+def _removed(request: HttpRequest, kind: Authenticator.Type, sentence: object) -> None:
     user = person(request.user)
     audit.record("factor.remove", subject=user, actor=user, kind=kind.value)
+    tell_change(user, sentence)
+
+
+def _end_others(request: HttpRequest) -> None:
+    """Whoever else is signed in as this person gave less, or what no longer holds."""
+    user = person(request.user)
+    others = SignIn.objects.exclude(session_key=request.session.session_key)
+    sign_ins_end(user=user, rows=others, actor=user)

@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from unittest.mock import Mock
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -17,8 +20,8 @@ from surveys.fields import decrypt
 from surveys.models import AuditEvent, FactorReset, Membership, Role, User
 from surveys.services.factor_resets import ResetRefused, reset_ask, reset_confirm
 from tests import factories
-from tests.conftest import Cast, signed_in
-from tests.sign_in import BACKEND, SECRET, give_app
+from tests.conftest import Cast, confirm, signed_in
+from tests.sign_in import BACKEND, SECRET, give_app, give_passkey
 from tests.totp import code_of
 
 LOGIN, CODE, APP = "/accounts/login/", "/accounts/2fa/authenticate/", "/accounts/2fa/totp/activate/"
@@ -147,6 +150,7 @@ def test_a_password_alone_changes_nothing_of_an_account_that_has_a_factor(cast: 
 def test_nobody_is_left_without_a_factor_and_a_new_phone_takes_the_place_of_the_old_one(cast: Cast) -> None:
     client = with_password(cast.therapist.email)
     old = enrol(client)
+    confirm(client, cast.therapist)
     page = client.post("/accounts/2fa/totp/deactivate/").content.decode()
     assert "This is your only second factor" in page
     assert enrol(client, then=OVERVIEW) != old
@@ -162,6 +166,70 @@ def test_nobody_is_left_without_a_factor_and_a_new_phone_takes_the_place_of_the_
     give_app(cast.therapist)
     client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/")
     assert not Authenticator.objects.filter(pk=key.pk).exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        APP,
+        "/accounts/2fa/webauthn/add/",
+        "/accounts/2fa/totp/deactivate/",
+        "/accounts/2fa/webauthn/keys/{key}/remove/",
+        "/accounts/2fa/recovery-codes/generate/",
+    ],
+)
+def test_who_has_a_factor_confirms_before_any_change_of_it_even_right_after_the_sign_in(
+    cast: Cast, path: str
+) -> None:
+    give_app(cast.therapist)
+    key = give_passkey(cast.therapist, "Desk")
+    client, path = with_password(cast.therapist.email), path.format(key=key.pk)
+    client.post(CODE, {"code": code_of(SECRET)})
+    for answer in (client.get(path), client.post(path, {"code": "000000"})):
+        assert answer["Location"].startswith("/accounts/reauthenticate/?next=%2Faccounts%2F2fa")
+    assert Authenticator.objects.count() == 2
+    answer = client.post("/accounts/reauthenticate/", {"password": factories.PASSWORD})
+    assert answer.status_code == 302, answer.content.decode()
+    assert client.get(path).status_code == 200
+
+
+def test_a_new_app_ends_the_other_sign_ins_and_its_owner_is_told(
+    cast: Cast, django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]]
+) -> None:
+    give_app(cast.therapist)
+    here, elsewhere = signed_in(cast.therapist), signed_in(cast.therapist)
+    assert elsewhere.get("/caseload/").status_code == 200
+    with django_capture_on_commit_callbacks(execute=True):
+        enrol(here, then=CODES)
+    assert here.get("/caseload/").status_code == 200
+    assert elsewhere.get("/caseload/")["Location"].startswith(LOGIN)
+    assert [letter.to for letter in mail.outbox] == [[cast.therapist.email]]
+    assert "replaced by another one" in mail.outbox[0].body
+
+
+def test_every_other_change_of_a_factor_is_told_and_a_failing_mail_server_undoes_none(
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]],
+) -> None:
+    client = with_password(cast.therapist.email)
+    with django_capture_on_commit_callbacks(execute=True):
+        enrol(client)
+    key = give_passkey(cast.therapist, "Desk")
+    confirm(client, cast.therapist)
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post("/accounts/2fa/recovery-codes/generate/")
+        client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/")
+    told = [letter.body for letter in mail.outbox]
+    words = ("was set up", "New recovery codes", "A passkey was removed")
+    assert [word in body for word, body in zip(words, told, strict=True)] == [True] * 3
+    monkeypatch.setattr("surveys.services.factor_resets.send_mail", Mock(side_effect=OSError))
+    give_passkey(cast.therapist, "Desk")
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post("/accounts/2fa/totp/deactivate/")
+    assert not Authenticator.objects.filter(type="totp").exists()
+    assert "was not sent" in caplog.text
 
 
 def test_a_factor_of_somebody_else_does_not_exist(cast: Cast) -> None:

@@ -1,8 +1,10 @@
 """Taking the second factor of somebody who lost it: two administrators of the clinic, or the operator.
 
-The account then asks for a new factor at the next sign-in. Nobody takes part in a reset of their own.
+The account then asks for a new factor at the next sign-in. Nobody takes part in a reset of their own. And the
+mail about a factor that was changed, by whomever.
 """
 
+import logging
 import smtplib
 
 from allauth.mfa.models import Authenticator
@@ -17,6 +19,8 @@ from surveys.clinic_access import open_resets
 from surveys.models import Clinic, FactorReset, User
 from surveys.services.roles import works_elsewhere
 from surveys.services.sign_ins import sign_ins_end
+
+log = logging.getLogger(__name__)
 
 
 class ResetRefused(Exception):
@@ -94,10 +98,25 @@ def _take(user: User) -> None:
     sign_ins_end(user=user)
 
 
+def tell_change(user: User, sentence: object) -> None:
+    """Tells people what they changed of their factors themselves, once it is stored: it may have been
+    somebody else. A mail server that fails undoes nothing."""
+    words = str(sentence)
+
+    def send() -> None:
+        if not _sent(user, "factor-changed", {"sentence": words}):
+            log.warning("the mail about a changed second factor was not sent to user %s", user.pk)
+
+    transaction.on_commit(send)
+
+
 def _tell(user: User, by: str) -> bool:
-    context = {"by": by}
-    subject = render_to_string("emails/factor-reset-subject.txt", context).strip()
-    text = render_to_string("emails/factor-reset-text.txt", context)
+    return _sent(user, "factor-reset", {"by": by})
+
+
+def _sent(user: User, name: str, context: dict[str, str]) -> bool:
+    subject = render_to_string(f"emails/{name}-subject.txt", context).strip()
+    text = render_to_string(f"emails/{name}-text.txt", context)
     try:
         send_mail(subject, text, None, [user.email])
     except (smtplib.SMTPException, OSError):

@@ -84,6 +84,10 @@ def test_from_the_password_link_over_the_second_factor_into_the_clinic(fresh: Si
     add_passkey_device(page)
     page.get_by_role("link", name="Signing in").click()
     page.get_by_role("link", name="Set up a passkey").click()
+    # Who has a factor confirms before another one is added.
+    expect(page.get_by_role("heading", level=1)).to_have_text("Confirm that it is you")
+    page.fill("input[name=password]", PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
     page.fill("input[name=name]", "Desk at reception")
     page.get_by_label("Sign in with it alone").check()
     page.get_by_role("button", name="Set up the passkey").click()
