@@ -6,7 +6,9 @@ from allauth.core.internal.ratelimit import get_ip
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.stages import AuthenticateStage
-from django.http import HttpRequest
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -21,9 +23,25 @@ FRESH = 15 * 60
 WRONG_CODE = _("This code is not right, or it was used before. Wait for the next one and enter that.")
 TOO_MANY = _("There were too many wrong tries. Wait a minute before the next one, after many an hour.")
 
+CHANGED_MEANWHILE = _("The password was changed after this sign-in began. Sign in with the new one.")
+
 
 class CodeStage(AuthenticateStage):
-    """Asks for the second factor, except where the operator vouches for the provider."""
+    """Asks for the second factor, except where the operator vouches for the provider. Who waits here gave a
+    password: when that is changed meanwhile, the sign-in is over, as it is for whoever is signed in."""
+
+    def handle(self) -> tuple[HttpResponse | None, bool]:
+        answer: tuple[HttpResponse | None, bool] = super().handle()
+        if self.state.get("authentication_required"):
+            self.state["password"] = self.login.user.get_session_auth_hash()
+        return answer
+
+    def exit(self) -> HttpResponse:
+        kept, now = str(self.state.get("password", "")), self.login.user.get_session_auth_hash()
+        if not constant_time_compare(kept, now):
+            messages.error(self.request, CHANGED_MEANWHILE)
+            return self.abort()
+        return super().exit()
 
     def _should_handle(self, request: HttpRequest) -> bool:
         return not is_vouched_for(request, self.login.user) and super()._should_handle(request)

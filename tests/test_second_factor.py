@@ -113,6 +113,21 @@ def test_somebody_with_a_factor_signs_in_with_a_code_and_each_code_works_once(ca
     assert WRONG_CODE in other.post(CODE, {"code": code}).content.decode()
 
 
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_a_sign_in_that_waits_for_the_code_ends_with_the_password_it_was_begun_with(
+    cast: Cast, is_changed: bool
+) -> None:
+    give_app(cast.therapist)
+    waiting, owner = with_password(cast.therapist.email), signed_in(cast.therapist)
+    password = "another horse in the morning" if is_changed else ""
+    data = {"oldpassword": factories.PASSWORD, "password1": password, "password2": password}
+    owner.post("/accounts/password/change/", data)
+    answer = waiting.post(CODE, {"code": code_of(SECRET)}, follow=True)
+    assert ("Sign in with the new one" in answer.content.decode()) is is_changed
+    assert (waiting.get("/caseload/").status_code == 200) is not is_changed
+    assert waiting.get(CODE).status_code == 302
+
+
 def test_a_recovery_code_takes_the_place_of_the_phone_once(cast: Cast) -> None:
     client = with_password(cast.therapist.email)
     enrol(client)
