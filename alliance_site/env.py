@@ -126,22 +126,27 @@ def postgres(url: str) -> dict[str, object]:
     }
 
 
-def oidc() -> tuple[str, bool, list[dict[str, object]]]:
+def oidc() -> tuple[str, bool, frozenset[str], list[dict[str, object]]]:
     """The clinic's OpenID Connect provider: its name on the sign-in page (empty: none), whether the operator
-    says that it always asks for a second factor, and what allauth is told of it."""
+    says that it always asks for a second factor, the e-mail domains of whose accounts it may speak, and what
+    allauth is told of it."""
     issuer, client, key = (
         text("OIDC_ISSUER").rstrip("/"),
         text("OIDC_CLIENT_ID"),
         secret("OIDC_CLIENT_SECRET"),
     )
-    has_factor = flag("OIDC_MFA")
-    if len({bool(issuer), bool(client), bool(key)}) > 1 or (has_factor and not issuer):
+    has_factor, domains = flag("OIDC_MFA"), frozenset(name.lower() for name in names("OIDC_DOMAINS"))
+    if len({bool(issuer), bool(client), bool(key), bool(domains)}) > 1 or (has_factor and not issuer):
         raise ImproperlyConfigured(
-            "OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE) belong "
-            "together, and OIDC_MFA to them. Set all three, or none."
+            "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE) and OIDC_DOMAINS "
+            "belong together, and OIDC_MFA to them. Set all four, or none."
         )
     if not issuer:
-        return "", False, []
+        return "", False, frozenset(), []
+    if wrong := sorted(name for name in domains if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name)):
+        raise ImproperlyConfigured(
+            f"OIDC_DOMAINS must be what follows the @ of addresses, comma-separated; it has {wrong[0]!r}."
+        )
     parts = urlsplit(issuer)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
         raise ImproperlyConfigured(
@@ -149,4 +154,4 @@ def oidc() -> tuple[str, bool, list[dict[str, object]]]:
         )
     name = text("OIDC_NAME") or "your organisation"
     app = {"provider_id": "sso", "name": name, "client_id": client, "secret": key}
-    return name, has_factor, [app | {"settings": {"server_url": issuer}}]
+    return name, has_factor, domains, [app | {"settings": {"server_url": issuer}}]

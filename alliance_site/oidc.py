@@ -16,6 +16,7 @@ from allauth.socialaccount.models import SocialApp, SocialLogin, SocialToken
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
@@ -27,6 +28,7 @@ from surveys.models import User
 SIGNATURES = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"})
 NO_ACCOUNT = _("No account here has the e-mail address with which you signed in. Ask your clinic for one.")
 NOT_VERIFIED = _("The provider does not say that it has verified your e-mail address. Use the password.")
+OPERATOR = _("Operators sign in here by password.")
 NOT_DONE = _("The sign-in there did not come to an end. Try again, or use the password.")
 NO_ANSWER = _("The provider does not answer as it should. Try again later, or use the password.")
 ENDPOINTS = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -37,14 +39,16 @@ def refused(request: HttpRequest, sentence: object, status: int) -> HttpResponse
 
 
 class KnownPeopleAdapter(DefaultSocialAccountAdapter):
-    """Finds the account of the verified address, and refuses everybody without one."""
+    """Finds the account of the verified address, and refuses everybody without one, and whoever runs the
+    machine: that is not the provider's to give."""
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         # As the provider sent it: "false" in quotes is no yes.
         address = next((row.email for row in sociallogin.email_addresses if row.verified is True), "")
-        user = User.objects.filter(email=address.lower()).first() if address else None
-        if user is None:
+        user = _account(address.lower())
+        if user is None or user.is_superuser:
             sentence = NO_ACCOUNT if address else NOT_VERIFIED
+            sentence = OPERATOR if user else sentence
             raise ImmediateHttpResponse(refused(request, sentence, HTTPStatus.FORBIDDEN))
         sociallogin.user = user
 
@@ -53,6 +57,14 @@ class KnownPeopleAdapter(DefaultSocialAccountAdapter):
 
     def on_authentication_error(self, request: HttpRequest, provider: object, **details: object) -> None:
         raise ImmediateHttpResponse(refused(request, NOT_DONE, HTTPStatus.FORBIDDEN))
+
+
+def _account(address: str) -> User | None:
+    """A provider speaks for the domains of its own organisation: on a server with several clinics it would
+    else open the accounts of all of them."""
+    if address.rpartition("@")[2] not in settings.OIDC_DOMAINS:
+        return None
+    return User.objects.filter(email=address).first()
 
 
 class Provider(OpenIDConnectOAuth2Adapter):

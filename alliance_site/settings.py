@@ -226,7 +226,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RATE_LIMITS = {"webauthn_login": "60/m/ip"}
 
 # Sign-in by the clinic's own provider (OpenID Connect); nothing of it without these settings
-OIDC_NAME, OIDC_MFA, _provider = env.oidc()
+OIDC_NAME, OIDC_MFA, OIDC_DOMAINS, _provider = env.oidc()
 SOCIALACCOUNT_ADAPTER = "alliance_site.oidc.KnownPeopleAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads to another site is against the content security policy
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": _provider}}

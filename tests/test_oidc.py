@@ -91,7 +91,7 @@ def provider(db: None, settings: Any) -> Iterator[Provider]:
     app = {"provider_id": "sso", "name": "Harbour", "client_id": "alliance", "secret": "hidden"}
     app["settings"] = {"server_url": found.issuer}  # type: ignore[assignment]
     settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}}
-    settings.OIDC_NAME = "Harbour"
+    settings.OIDC_NAME, settings.OIDC_DOMAINS = "Harbour", frozenset({"example.org"})
     yield found
     server.shutdown()
     server.server_close()
@@ -184,6 +184,32 @@ def test_nobody_else_gets_in(cast: Cast, provider: Provider, claims: dict[str, A
     assert (answer.status_code, sentence in answer.content.decode()) == (403, True)
     assert client.get("/caseload/")["Location"].startswith("/accounts/login/")
     assert User.objects.count() == n_users
+
+
+@pytest.mark.parametrize("is_vouched_for", [True, False])
+def test_the_provider_opens_no_account_of_an_operator(
+    cast: Cast, provider: Provider, settings: Any, is_vouched_for: bool
+) -> None:
+    settings.OIDC_MFA = is_vouched_for
+    provider.claims |= {"email": cast.superuser.email}
+    client = Client()
+    answer = come_back(client, provider)
+    assert (answer.status_code, "sign in here by password" in answer.content.decode()) == (403, True)
+    assert client.get("/status/").status_code == 302
+    provider.claims |= {"email": cast.therapist.email}
+    assert come_back(Client(), provider).status_code == 302
+
+
+@pytest.mark.parametrize("domain", ["river.example", "sub.example.org", "org"])
+def test_an_account_outside_of_the_provider_s_domains_is_not_found(
+    cast: Cast, provider: Provider, settings: Any, domain: str
+) -> None:
+    settings.OIDC_DOMAINS = frozenset({domain})
+    answer = come_back(Client(), provider)
+    assert (answer.status_code, "No account here" in answer.content.decode()) == (403, True)
+    settings.OIDC_DOMAINS = frozenset({domain, "example.org"})
+    provider.claims |= {"email": "Therapist@Example.ORG"}
+    assert come_back(Client(), provider).status_code == 302
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ PROVIDER = {
     "OIDC_ISSUER": "https://login.example.org/realms/clinic/",
     "OIDC_CLIENT_ID": "alliance",
     "OIDC_CLIENT_SECRET": "hidden",
+    "OIDC_DOMAINS": "Example.org, river.example",
 }
 UNSAFE = [
     ({"DEBUG": "1"}, "DEBUG shows private data"),
@@ -78,11 +79,14 @@ UNSAFE = [
     ({"SITE_URL": "https://example.org/alliance"}, "SITE_URL must be the address of the site alone"),
     ({"SITE_URL": "http://alliance.example.org"}, "SITE_URL must begin with https://"),
     ({"EMAIL_USE_TLS": "1", "EMAIL_USE_SSL": "1"}, "EMAIL_USE_TLS and EMAIL_USE_SSL are both set"),
-    ({"OIDC_ISSUER": "https://login.example.org"}, "OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET"),
-    ({"OIDC_CLIENT_ID": "alliance"}, "Set all three, or none"),
-    ({"OIDC_MFA": "1"}, "Set all three, or none"),
+    ({"OIDC_ISSUER": "https://login.example.org"}, "OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET"),
+    ({"OIDC_CLIENT_ID": "alliance"}, "Set all four, or none"),
+    ({"OIDC_MFA": "1"}, "Set all four, or none"),
     ({**PROVIDER, "OIDC_ISSUER": "http://login.example.org"}, "OIDC_ISSUER must be an address like https://"),
     ({**PROVIDER, "OIDC_ISSUER": "login.example.org"}, "OIDC_ISSUER must be an address like https://"),
+    ({**PROVIDER, "OIDC_DOMAINS": ""}, "and OIDC_DOMAINS belong together"),
+    ({"OIDC_DOMAINS": "example.org"}, "Set all four, or none"),
+    ({**PROVIDER, "OIDC_DOMAINS": "@example.org"}, "OIDC_DOMAINS must be what follows the @"),
     ({**PROVIDER, "OIDC_MFA": "perhaps"}, "OIDC_MFA must be 1 or 0"),
     ({**PROVIDER, "OIDC_CLIENT_SECRET_FILE": "/run/x"}, "are both set"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of"),
@@ -153,12 +157,13 @@ def test_the_address_of_the_site_is_guessed_only_where_no_mail_leaves_the_machin
     assert shown("s.SITE_URL", **alone, **named, ALLIANCE_DEMO="1") == "http://127.0.0.1:8000"
 
 
-def test_sign_in_by_a_provider_is_a_matter_of_three_settings() -> None:
+def test_sign_in_by_a_provider_is_a_matter_of_four_settings() -> None:
     words = "(s.OIDC_NAME, s.OIDC_MFA, s.SOCIALACCOUNT_PROVIDERS['openid_connect']['APPS'])"
     assert shown(words) == "('', False, [])"
     app = {"provider_id": "sso", "name": "Harbour", "client_id": "alliance", "secret": "hidden"}
     app["settings"] = {"server_url": "https://login.example.org/realms/clinic"}  # type: ignore[assignment]
     assert shown(words, **PROVIDER, OIDC_NAME="Harbour", OIDC_MFA="1") == f"('Harbour', True, [{app}])"
+    assert shown("sorted(s.OIDC_DOMAINS)", **PROVIDER) == "['example.org', 'river.example']"
     assert shown("s.OIDC_NAME", **PROVIDER, OIDC_NAME="") == "your organisation"
 
 
