@@ -107,6 +107,7 @@ def _person(patient: Patient) -> Content:
         "code": patient.code,
         "language": patient.language,
         "email": patient.contact,
+        "email_entered_at": patient.contact_at,
         "code_in_imported_file": imported.code if imported else "",
     }
 

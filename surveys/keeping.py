@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest, TruncDate
 from django.utils import timezone
 
 from surveys import hindrances
@@ -61,9 +61,13 @@ def _answers(clinic: Clinic) -> QuerySet[Therapy]:
 
 
 def _contacts(clinic: Clinic) -> QuerySet[Patient]:
+    """Of patients without a running therapy. The address of somebody who comes back is entered before their
+    new therapy begins: it is counted from then on."""
     running = Therapy.objects.filter(patient=OuterRef("pk"), ended_on=None)
     rows = Patient.objects.filter(~Exists(running), clinic=clinic).exclude(contact="")
-    return rows.annotate(clock=_ended("pk")).filter(clock__gt=UNKNOWN_DAY)
+    known = rows.annotate(ended=_ended("pk")).filter(ended__gt=UNKNOWN_DAY)
+    # PostgreSQL's GREATEST passes over what is null: an address of which nobody wrote down when it came.
+    return known.annotate(clock=Greatest("ended", TruncDate("contact_at")))
 
 
 def _messages(clinic: Clinic) -> QuerySet[Message]:

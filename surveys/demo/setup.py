@@ -1,5 +1,7 @@
 """What an administrator of the demonstration finds set up: texts, addresses, and a study half done."""
 
+from django.utils import timezone
+
 from surveys.models import (
     Clinic,
     Instrument,
@@ -59,7 +61,8 @@ def addresses_add(therapies: list[Therapy]) -> None:
     for therapy in therapies[:N_ADDRESSES]:
         patient = Patient.objects.get(pk=therapy.patient_id)
         patient.contact = f"patient-{patient.code.lower()}@example.org"
-        patient.save(update_fields=["contact"])
+        patient.contact_at = timezone.now()
+        patient.save(update_fields=["contact", "contact_at"])
 
 
 def shared_practices_add(clinic: Clinic, supervisor: User) -> None:

@@ -20,10 +20,15 @@ class EmergencyAccess(models.Model):
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="+")
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="emergencies")
     reason = EncryptedText(help_text="In the operator’s words; on the clinic’s page of its trace")
-    told = models.JSONField(help_text="Ids of the accounts that got a mail about it: two at least")
+    told = models.JSONField(
+        help_text="Ids of the accounts that are to get a mail about it, two at least;"
+        " the trace says who got it"
+    )
     began_at = models.DateTimeField()
     ends_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, help_text="Before its time, by the operator")
+    ended_at = models.DateTimeField(
+        null=True, help_text="Before its time, by the operator or because not two people could be told"
+    )
 
     class Meta:
         constraints = [

@@ -74,6 +74,9 @@ class Patient(models.Model):
     contact = EncryptedText(
         blank=True, help_text="E-mail address for links; encrypted, never part of a dataset"
     )
+    contact_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the address was entered; empty: not known, or there is none"
+    )
 
     class Meta:
         constraints = [

@@ -37,8 +37,8 @@ def patient_contact_set(*, patient: Patient, contact: str, actor: User | None = 
     if row.contact == contact:
         return row
     detail = {"before": bool(row.contact), "after": bool(contact)}
-    row.contact = contact
-    row.save(update_fields=["contact"])
+    row.contact, row.contact_at = contact, timezone.now() if contact else None
+    row.save(update_fields=["contact", "contact_at"])
     audit.record("patient.contact", subject=row, actor=actor, clinic=row.clinic, **detail)
     _turn_to_new_address(row)
     return row

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys import audit
@@ -55,7 +56,11 @@ def patient_add(*, clinic: Clinic, language: str, contact: str = "", actor: Acto
     if contact:
         _refuse_address(contact, "contact")
     patient = Patient.objects.create(
-        clinic=clinic, code=free_code(clinic.patients.all()), language=language, contact=contact
+        clinic=clinic,
+        code=free_code(clinic.patients.all()),
+        language=language,
+        contact=contact,
+        contact_at=timezone.now() if contact else None,
     )
     audit.record(
         "patient.add", subject=patient, actor=actor, clinic=clinic, language=language, contact=bool(contact)

@@ -169,7 +169,7 @@ def _answers_delete(clinic: Clinic, therapies: list[UUID], days: int) -> None:
 
 def _contacts_delete(clinic: Clinic, patients: list[UUID], days: int) -> None:
     rows = list(Patient.objects.select_for_update(of=("self",)).filter(pk__in=patients).order_by("pk"))
-    Patient.objects.filter(pk__in=patients).update(contact="")
+    Patient.objects.filter(pk__in=patients).update(contact="", contact_at=None)
     details = {"kind": "contacts", "days": days, "n": 1}
     audit.record_each("retention.delete", [(row, details) for row in rows], clinic=clinic)
 

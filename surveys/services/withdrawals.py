@@ -138,5 +138,5 @@ def _erase(part: Part) -> int:
     Opening.objects.filter(assignment__in=part.forms).delete()
     elsewhere = Therapy.objects.filter(patient=part.patient, ended_on=None, stopped_at=None)
     if not elsewhere.exists():
-        Patient.objects.filter(pk=part.patient.pk).update(contact="")
+        Patient.objects.filter(pk=part.patient.pk).update(contact="", contact_at=None)
     return len(received)

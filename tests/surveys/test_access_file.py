@@ -74,7 +74,7 @@ def known(cast: Cast) -> Patient:
     begun = factories.form_of(second, "patient")
     drafts_save(opening=factories.open_form(begun), answers={1: 2})
     Message.objects.create(assignment=begun, kind="reminder", number=1, due_at=now, state="sent", sent_at=now)
-    Patient.objects.filter(pk=patient.pk).update(contact="me@example.org")
+    Patient.objects.filter(pk=patient.pk).update(contact="me@example.org", contact_at=now)
     batch = ImportBatch.objects.create(
         clinic=cast.clinic, study=cast.study, file_name="old.csv", sha256="0" * 64, n_bytes=1, kind="csv"
     )
@@ -94,6 +94,7 @@ def files(content: bytes) -> tuple[dict[str, Any], str]:
 def test_the_file_holds_what_is_kept_in_both_forms(cast: Cast, known: Patient) -> None:
     withdrawal_enter(patient=known, study=cast.study, choice="stop")
     data, page = files(access_file_make(patient=known, asked="in_person", actor=cast.clinic_admin))
+    assert data["patient"].pop("email_entered_at")[:19] == f"{known.contact_at:%Y-%m-%dT%H:%M:%S}"
     assert data["patient"] == {
         "code": known.code,
         "language": "en",

@@ -41,6 +41,8 @@ from surveys.models.people import UNKNOWN_DAY
 from surveys.retention import CHOSEN, FIXED, before, is_shorter, years
 from surveys.services import retention
 from surveys.services.invitations import link_issue
+from surveys.services.patients import patient_contact_set
+from surveys.services.people import patient_add
 from surveys.services.responses import drafts_save
 from surveys.services.retention import (
     SITE,
@@ -147,6 +149,37 @@ def test_addresses_go_after_the_last_therapy(cast: Cast) -> None:
     ended(cast.therapy)
     at_the_edge(cast, "contacts", 30, Patient.objects.exclude(contact="").count)
     assert AuditEvent.objects.get(act="retention.delete").patient == cast.therapy.patient_id
+
+
+def test_the_address_of_somebody_who_comes_back_is_counted_from_its_entry(cast: Cast) -> None:
+    patient = ended(cast.therapy, timezone.localdate(NOW) - 100 * DAY).patient
+    rule(cast, "contacts", 30)
+    assert clinic_clean(clinic=cast.clinic, now=NOW) == {"contacts": 1}
+    patient_contact_set(patient=patient, contact="again@example.org")
+    assert clinic_clean(clinic=cast.clinic, now=NOW + 30 * DAY) == {"contacts": 0}
+    assert Patient.objects.get(pk=patient.pk).contact == "again@example.org"
+    assert clinic_clean(clinic=cast.clinic, now=NOW + 31 * DAY) == {"contacts": 1}
+    assert Patient.objects.get(pk=patient.pk).contact_at is None
+
+
+def test_an_address_that_was_entered_long_before_the_end_is_counted_from_the_end(cast: Cast) -> None:
+    ended(cast.therapy)
+    unknown = ended(cast.colleague_therapy)
+    Therapy.objects.filter(pk=unknown.pk).update(started_on=UNKNOWN_DAY, ended_on=UNKNOWN_DAY)
+    Patient.objects.update(contact_at=NOW - 400 * DAY)
+    at_the_edge(
+        cast,
+        "contacts",
+        30,
+        Patient.objects.filter(pk=cast.therapy.patient_id).exclude(contact="").count,
+    )
+
+
+def test_a_new_patient_s_address_says_when_it_was_entered(cast: Cast) -> None:
+    entered = patient_add(clinic=cast.clinic, language="en", contact="new@example.org")
+    assert entered.contact_at and timezone.now() - entered.contact_at < timedelta(minutes=1)
+    assert patient_contact_set(patient=entered, contact="").contact_at is None
+    assert patient_add(clinic=cast.clinic, language="en").contact_at is None
 
 
 def test_the_list_of_mails_goes_and_what_waits_stays(cast: Cast, patient_form: Assignment) -> None:
