@@ -241,16 +241,10 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
     for route in routes
     for method in methods
 )
-# Where somebody may be who has signed in and not given a second factor: setting the first one up, and away;
-# with a factor set up meanwhile, away alone. On pages for everybody they are nobody.
+# Where somebody may be who has signed in and not given a second factor, beside signing out: setting the first
+# one up. With a factor set up meanwhile, they are signed out. On pages for everybody they are nobody.
 UNPROVEN = frozenset(
-    {
-        "mfa_activate_totp",
-        "mfa_add_webauthn",
-        "account_change_password",
-        "account_reauthenticate",
-        "account_logout",
-    }
+    {"mfa_activate_totp", "mfa_add_webauthn", "account_change_password", "account_reauthenticate"}
 )
 # What the session keeps of where somebody wanted to go before that.
 WANTED = "wanted"
