@@ -53,7 +53,8 @@ def _free(folder: Path) -> float:
     # A folder that nothing was written to yet will lie on the disk of the one above it.
     there = next(part for part in (folder, *folder.parents) if part.exists())
     usage = shutil.disk_usage(there)
-    return usage.free / usage.total
+    # Of what this account may use: a file system keeps some for root, and may be smaller than its disk.
+    return usage.free / (usage.used + usage.free)
 
 
 class KeepRoom:
