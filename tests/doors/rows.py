@@ -450,7 +450,9 @@ def _operation(town: Town) -> None:
         began_at=now,
         ends_at=now + EmergencyAccess.LASTS,
     )
-    town.canaries.plant("qzxreason", {"emergency operator"} | in_role(ADMIN, HARBOUR))
+    # The clinic is told by whom and why.
+    for mark in ("qzxreason", "qzxemergencyoperator"):
+        town.canaries.plant(mark, {"emergency operator"} | in_role(ADMIN, HARBOUR))
     for at, clinic in (("own", HARBOUR), ("far", HILL)):
         row = RoleGrant.objects.create(
             user=factories.make_user(f"new-{at}@example.org"),
