@@ -139,7 +139,9 @@ def test_from_the_frozen_data_to_the_file_and_its_end(site: Site, browser: Brows
         other = signed_in(browser, site, role)
         assert status(other, site, export) == 403
     with another_researcher(site) as role:
-        assert status(signed_in(browser, site, role), site, export) == 404
+        other = signed_in(browser, site, role)
+        confirm(other, site, role)
+        assert status(other, site, export) == 404
 
     # After its day it is gone, and the page says how to have it again: the same bytes.
     site.change("UPDATE analytics_export SET expires_at = now() - interval '1 minute' WHERE id = %s", export)
