@@ -386,7 +386,7 @@ class PolicyPermission(BasePermission):
             raise NotPermitted(
                 "Confirm your password first: open /accounts/reauthenticate/ in this browser, then ask again."
             )
-        is_session = request.auth is None and request.user.is_authenticated
+        is_session = request.auth is None and request.user.is_authenticated and ANYONE not in allowed
         if is_session and not is_proven(request._request, request.user):
             raise NotPermitted("Sign in with a second factor first: open the site in this browser.")
         scopes = None if ANYONE in allowed else token_scopes(request.auth)

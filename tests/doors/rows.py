@@ -229,7 +229,7 @@ def _marks_of_care(town: Town, at: str, place: Place, therapy: Therapy) -> None:
     own_patient = {"patient", "former patient"} if at == "own" else set()
     for word in (therapy.code, therapy.patient.code, therapy.pk, therapy.patient_id):
         plant(word, treats | supervises | admins | own_patient)
-    plant(f"qzxmail{at}", admins)
+    plant(f"qzxmail{at}", admins | ({"emergency operator"} if at == "own" else set()))
     for session in therapy.sessions.all():
         plant(session.pk, treats | admins)
         for form in session.assignments.all():

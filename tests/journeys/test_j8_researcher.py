@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.conftest import Site
 from tests.journeys.pages import study_id
-from tests.journeys.test_main_job import DESK, console_errors, freeze, sign_in
+from tests.journeys.test_main_job import DESK, confirm, console_errors, freeze, sign_in
 
 
 def fetch(page: Page) -> bytes:
