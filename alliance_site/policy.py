@@ -65,7 +65,7 @@ POLICY: dict[tuple[str, str], frozenset[str]] = {
     **_lines(SIGNED_IN, "sign-in-end", methods=("POST",)),
     **_lines(ANYONE, "mfa_authenticate", "mfa_login_webauthn", methods=("GET", "POST")),
     **_lines(ANYONE, "openid_connect_login", "openid_connect_callback"),
-    **_lines(SIGNED_IN, "home", "mfa_index", "mfa_view_recovery_codes"),
+    **_lines(SIGNED_IN, "mfa_index", "mfa_view_recovery_codes"),
     **_lines(
         SIGNED_IN,
         "account_logout",
