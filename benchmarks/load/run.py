@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from benchmarks.load.seed import Begun, Load, prepare
 
 WEB_APP, BARE_APP = "alliance_site.wsgi:application", "benchmarks.load.bare:application"
 SLICE = 3.0
-# More than this nothing on two cores answers, so that no slice runs out of forms.
-MOST_A_SECOND = 600
+# More forms than this two cores do not take, so that no slice runs out of them.
+MOST_A_SECOND = 200
 NICE = 19
 Figures = dict[str, Any]
 
@@ -53,7 +54,7 @@ class Sizes:
 
     @property
     def n_begun(self) -> int:
-        return round(self.limit / 2 * MOST_A_SECOND + self.rate * self.open * 1.05 + 100)
+        return round((self.limit / 2 + SLICE) * MOST_A_SECOND + self.rate * self.open * 1.05 + 100)
 
     @property
     def n_fresh(self) -> int:
@@ -127,17 +128,20 @@ def refitting(var: Path) -> Iterator[tuple[psutil.Process, Callable[[], int]]]:
         process.wait()
 
 
-async def limit(site: LoadSite, sizes: Sizes, forms: Iterator[Begun], spent: Spent) -> Figures:
+async def limit(
+    site: LoadSite, sizes: Sizes, forms: Iterator[Begun], bodies: Iterator[Begun], spent: Spent
+) -> Figures:
+    """Slices of both by turns. The bare view may insert the same body again; a form is sent once."""
     pools = {"send": Pool(site.ports[0]), "insert": Pool(site.bare_port)}
     tallies = {name: Tally() for name in pools}
     taken, cpu = dict.fromkeys(pools, 0.0), {name: Counted() for name in pools}
-    acts = {"send": patients.send, "insert": patients.insert}
+    acts = {"send": (patients.send, forms), "insert": (patients.insert, bodies)}
     for _ in range(max(1, round(sizes.limit / SLICE / 2))):
-        for name, act in acts.items():
+        for name, (act, given) in acts.items():
             spent.since()
 
-            async def once(name: str = name, act: Any = act) -> None:
-                await act(pools[name], tallies[name], next(forms))
+            async def once(name: str = name, act: Any = act, given: Iterator[Begun] = given) -> None:
+                await act(pools[name], tallies[name], next(given))
 
             taken[name] += await patients.until(SLICE, sizes.connections, once)
             cpu[name].add(spent.since())
@@ -249,7 +253,7 @@ def conduct(var: Path, sizes: Sizes) -> Figures:
             before = n_fits()
             asyncio.run(warm(site, forms))
             spent = Spent(site, refit)
-            found = {"limit": asyncio.run(limit(site, sizes, forms, spent))}
+            found = {"limit": asyncio.run(limit(site, sizes, forms, cycle(load.begun), spent))}
             _say("limit", began)
             if sizes.open:
                 found["open"] = asyncio.run(at_moments(site, sizes, forms, spent))
