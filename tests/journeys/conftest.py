@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Parallel test workers have a site each.
@@ -228,6 +229,25 @@ def chromium(**launch: Any) -> Iterator[Browser]:
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What failed where nobody was looking: the pages that were open, as they could be read."""
+    report = yield
+    shown = getattr(item, "funcargs", {}).get("browser")
+    if report.failed and isinstance(shown, Browser):
+        for context in shown.contexts[-2:]:
+            for page in context.pages:
+                report.sections.append((f"Open page {page.url}", words_on(page)))
+    return report
+
+
+def words_on(page: Page) -> str:
+    try:
+        return page.locator("body").inner_text(timeout=2000)[:4000]
+    except PlaywrightError as error:
+        return f"cannot be read: {error}"
 
 
 @pytest.fixture(autouse=True)
