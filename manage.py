@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 from alliance_site import embedded
+from surveys import scope
 
 VAR = Path(os.environ.get("VAR", "").strip() or Path(__file__).resolve().parent / "var")
 # `up` looks at its port and its folder before it starts anything, so it starts the servers itself.
@@ -24,7 +25,9 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     helped = not {"-h", "--help"}.isdisjoint(sys.argv)
     embedded.prepare(VAR)
-    with nullcontext() if helped or command in NO_DATABASE else embedded.hold(VAR):
+    servers = nullcontext() if helped or command in NO_DATABASE else embedded.hold(VAR)
+    # Whoever may call it has the database in any case.
+    with servers, scope.everything():
         execute_from_command_line(sys.argv)
 
 

@@ -4,10 +4,13 @@
 """
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.schedules import crontab
 from django.conf import settings
+
+from surveys import scope
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
 # The models' matrices are small and many: threads of the linear algebra library only wait for each other.
@@ -17,7 +20,16 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 STALE = 3 * 3600
 
-app = Celery("alliance_site")
+
+class OfAllClinics(Task):
+    """A worker does what was asked for in any clinic."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with scope.everything():
+            return super().__call__(*args, **kwargs)
+
+
+app = Celery("alliance_site", task_cls=OfAllClinics)
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     broker_connection_retry_on_startup=True,

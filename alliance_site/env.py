@@ -116,7 +116,7 @@ def postgres(url: str) -> dict[str, object]:
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     host, port = query.pop("host", parts.hostname or ""), query.pop("port", own_port or "")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "alliance_site.database",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),

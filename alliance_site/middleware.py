@@ -24,12 +24,12 @@ from django.utils.translation.trans_real import LANGUAGE_CODE_MAX_LENGTH as LONG
 
 from alliance_site.headers import HEADERS
 from alliance_site.logs import request_id
-from surveys.access import this_tablet
 from surveys.api.refusals import AWAY, api_refusal
 from surveys.away import is_database_away
 from surveys.browsers import browser_secret, tablet_secret
 from surveys.forms import shown_name
 from surveys.models import User
+from surveys.secret_access import this_tablet
 from surveys.session_store import BROWSER
 from surveys.uploads import MAX_UPLOAD, is_upload_leave
 from surveys.uploads import NAME as LEAVE

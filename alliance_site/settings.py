@@ -139,6 +139,7 @@ MIDDLEWARE = [
     "alliance_site.middleware.SecurityHeaders",
     "alliance_site.middleware.Language",
     "alliance_site.middleware.InputGate",
+    "alliance_site.scoping.ClinicsInScope",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -287,7 +288,6 @@ FORMAT_MODULE_PATH = ["alliance_site.formats"]
 # Processes of web; the server of the containers reads it itself.
 WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", 2, least=1)
 
-# Static files
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(VAR / "static"))).resolve()
 # Compressing the chart bundle takes a while: the image does it at build, a demo need not.

@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from alliance_site.room import disks
+from surveys import scope
 
 # From when on a figure asks for somebody. docs/operation.md says what to do about each.
 WORKER_SILENT = timedelta(seconds=30)
@@ -92,6 +93,7 @@ class Figures:
         return at is not None and self.now - at > than
 
 
+@scope.everything()
 def figures() -> Figures:
     """As of now. Raises DatabaseError where the database is away."""
     asked, began = timezone.now(), time.monotonic()

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import F, Model
 
 from analytics.models import Analysis, AnalysisLock, Export, PowerPlan, PublishedTable, Snapshot
+from surveys import scope
 from surveys.models import (
     Assignment,
     ImportBatch,
@@ -81,6 +82,7 @@ class Subject:
 NOBODY = Subject()
 
 
+@scope.everything()
 def subject_of(kind: str, key: UUID) -> Subject:
     """One question to the database; of a row that is not there, its name alone."""
     place = KINDS[kind]

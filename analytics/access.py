@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404
 from analytics.growth import JointResult
 from analytics.models import Analysis, AnalysisLock, Export, PowerPlan, PublishedTable, Snapshot
 from analytics.research.plan import from_result
+from surveys import scope
 from surveys.access import Actor, administered_clinics, person, visible_studies
 from surveys.models import Study
 
@@ -43,6 +44,7 @@ def get_table_or_404(user: Actor, table_id: UUID) -> PublishedTable:
     return get_object_or_404(_of_visible_studies(user, PublishedTable.objects.all()), pk=table_id)
 
 
+@scope.everything()
 def get_published_or_404(code: str) -> list[PublishedTable]:
     """Every version at a permanent address, the newest first: they are for everybody."""
     rows = PublishedTable.objects.filter(code=code).select_related("study__clinic", "analysis")

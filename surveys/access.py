@@ -21,10 +21,11 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 
+from surveys import scope
 from surveys.emergency_access import emergency_therapies
 from surveys.models import (
     OUTCOME_SCALE,
@@ -34,16 +35,13 @@ from surveys.models import (
     Instrument,
     Membership,
     Opening,
-    Patient,
     Rater,
-    Response,
     Role,
     Score,
     Session,
     Sharing,
     Study,
     StudyVersion,
-    Tablet,
     Therapist,
     Therapy,
     User,
@@ -276,12 +274,6 @@ def get_form_to_enter_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignmen
     return get_object_or_404(rows.select_related(*_FORM), pk=assignment_id)
 
 
-def this_tablet(secret: str) -> Tablet | None:
-    """The tablet that holds this secret, as long as the clinic keeps it as one."""
-    rows = Tablet.objects.select_related("clinic").filter(revoked_at=None)
-    return rows.filter(secret_hash=token_hash(secret)).first()
-
-
 def visible_studies(user: Actor) -> QuerySet[Study]:
     """Studies whose coded data the user may download. Treating patients in a clinic and analysing its
     data exclude each other: the researcher would know whose answers they are. Test runs hold no data, and
@@ -333,9 +325,11 @@ def form_state(assignment: Assignment, now: datetime) -> LinkState:
 def get_link(token: str, now: datetime) -> Link:
     """Never raises: every state of a link has a page of its own."""
     rows = FormLink.objects.select_related(*(f"assignment__{name}" for name in _PATIENTS))
-    link = rows.filter(token_hash=token_hash(token), revoked_at=None).first()
+    with scope.everything():
+        link = rows.filter(token_hash=token_hash(token), revoked_at=None).first()
     if link is None:
         return Link(LinkState.UNKNOWN)
+    scope.open_only(link.assignment.study.clinic_id)
     link.assignment.instrument = instrument_of(link.assignment.instrument_id)
     return Link(form_state(link.assignment, now), link.assignment)
 
@@ -361,9 +355,15 @@ def get_opening_or_404(
         rule |= Q(assignment__rater=Rater.PATIENT, browser_hash=own_hash)
     if isinstance(user, User):
         rule |= Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
-    opening = rows.filter(rule, assignment=assignment_id).first()
+    with scope.everything():
+        opening = (
+            rows.filter(rule, assignment=assignment_id)
+            .annotate(clinic=F("assignment__study__clinic"))
+            .first()
+        )
     if opening is None:
         raise Http404("No such form.")
+    scope.open_only(opening.clinic)
     opening.assignment.instrument = instrument_of(opening.assignment.instrument_id)
     return opening
 
@@ -371,24 +371,6 @@ def get_opening_or_404(
 def has_sent(opening: Opening) -> bool:
     """Whether this browser sent the form; with a forwarded link others may have opened it, too."""
     return opening.client_key == opening.assignment.response.client_key
-
-
-def response_of_code(patient: Patient, receipt_code: str) -> Response | None:
-    """What a patient sent under this code. The code opens this form and no other: who holds a link can send
-    its form and so has a code, and must not read by it what the patient sent before or sends later."""
-    sent = Response.objects.filter(
-        assignment__rater=Rater.PATIENT, assignment__session__therapy__patient=patient
-    )
-    return sent.filter(receipt_code=receipt_code).first() if receipt_code else None
-
-
-def get_visitor_or_404(patient_id: uuid.UUID | None) -> Patient:
-    """The patient whose own data a browser may show now."""
-    rows = Patient.objects.select_related("clinic")
-    patient = rows.filter(pk=patient_id).first() if patient_id else None
-    if patient is None:
-        raise Http404("No such patient.")
-    return patient
 
 
 def get_form_or_404(user: Actor, assignment_id: uuid.UUID) -> Assignment:

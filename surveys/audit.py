@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Model
 
+from surveys import scope
 from surveys.access import Actor
 from surveys.models import AuditEvent, Clinic, Fields, Patient, Therapy, User
 
@@ -46,6 +47,7 @@ def record(
     return record_each(act, [(subject, detail)], actor=actor, clinic=clinic)[0]
 
 
+@scope.everything()
 def record_each(
     act: str,
     subjects: Iterable[tuple[Model, Mapping[str, object]]],
@@ -91,6 +93,7 @@ class Reading:
     detail: Mapping[str, object]
 
 
+@scope.everything()
 def record_reading(read: Reading) -> AuditEvent:
     now = _trail.get()
     return AuditEvent.objects.create(

@@ -15,6 +15,7 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
+from surveys import scope
 from surveys.access import Actor, administered_clinics, person
 from surveys.clinic_access import clinic_patients, clinic_staff
 from surveys.models import (
@@ -118,6 +119,7 @@ def clinic_trace(user: Actor, clinic: Clinic, wish: Wish, n: int) -> Part:
     )
 
 
+@scope.everything()
 def own_trace(user: Actor, wish: Wish, n: int) -> Part:
     """What the user did and read themselves. Of a patient that was refused to them, not even the code."""
     found, before = _part(AuditEvent.objects.filter(actor=person(user)), wish, n)

@@ -1,15 +1,20 @@
 """The cast: two clinics, and in the first one therapist, a colleague, a supervisor, an administrator and
 a researcher, and a stranger from the second."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import Client
 
+from surveys import scope
 from surveys.models import Assignment, Clinic, Role, Study, Therapy, User
-from tests import factories
+from tests import factories, net
 from tests.sign_in import sign_in_fully
 
 
@@ -19,6 +24,23 @@ def pytest_configure(config: pytest.Config) -> None:
     # Walks of all routes ask more often than anybody; the tests of the rates set their own.
     settings.API_RATE_USER = settings.API_RATE_ANONYMOUS = 100_000
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """With ROWS=1 all tests run under the second net, as the role of the application. The tests' own
+    questions are asked of all clinics; those of a request are not."""
+    if os.environ.get("ROWS"):
+        with django_db_blocker.unblock():
+            net.spread_for_all()
+    yield
+    net.gather_for_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _of_all_clinics() -> Iterator[None]:
+    with scope.everything() if os.environ.get("ROWS") else nullcontext():
+        yield
 
 
 @dataclass(frozen=True)

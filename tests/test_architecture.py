@@ -38,6 +38,7 @@ IMPORTS = {name_of(path): sorted(set(imports_of(path))) for path in FILES}
 
 # What a module (by prefix) may import of the project, and whether it may import Django.
 PURE = {
+    "surveys.scope": (),
     "alliance_site.backups.stream": (),
     "analytics.growth": ("analytics.growth",),
     "analytics.charts": ("analytics.wording", "analytics.look"),
@@ -126,6 +127,7 @@ BRIDGE = (
     "surveys.text_fields",
     "surveys.fields",
     "surveys.access",
+    "surveys.scope",
     "surveys.clinic_access",
     "surveys.practice_access",
     "surveys.sharing_access",

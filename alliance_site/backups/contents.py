@@ -19,7 +19,7 @@ LEFT_OUT = ("django_session", "surveys_signin", "cache")
 # Rows as text must not depend on how this server or account is set up.
 PLAIN = (
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';"
-    " SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL row_security = off"
+    " SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL app.clinics = '*'"
 )
 TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
@@ -37,6 +37,7 @@ RULES = {
     "indexes": "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'",
     "triggers": "SELECT count(*) FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
     " WHERE NOT tgisinternal AND relnamespace = 'public'::regnamespace",
+    "rules about rows": "SELECT count(*) FROM pg_policies WHERE schemaname = 'public'",
     "functions": "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
 }
 SEQUENCES = "SELECT sequencename, coalesce(last_value, 0) FROM pg_sequences WHERE schemaname = 'public'"

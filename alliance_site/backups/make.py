@@ -103,6 +103,8 @@ def _dump(version: int, instant: str) -> Iterator[bytes]:
         "--no-owner",
         "--no-privileges",
         "--no-password",
+        # As everything is in scope, nothing is left out; without it an owner under the net gets an error.
+        "--enable-row-security",
         f"--snapshot={instant}",
         *(f"--exclude-table-data=public.{name}" for name in contents.LEFT_OUT),
         f"--dbname={database}",

@@ -11,7 +11,11 @@ from typing import Any
 import psycopg2.extensions
 from django.db import connection
 
+from surveys import scope
+
 DEBIAN = Path("/usr/lib/postgresql")
+# An owner who is no superuser is under the second net as well, and a backup is of everything.
+OF_ALL_CLINICS = f"-c app.clinics={scope.EVERYTHING}"
 
 
 class NoProgram(Exception):
@@ -53,7 +57,8 @@ def address() -> tuple[str, Mapping[str, str]]:
     """The site's database for a program: a connection string, and the environment with the password, which
     every user of the machine could read in a command line."""
     password, words = _parts()
-    return psycopg2.extensions.make_dsn(**words), {"PGPASSWORD": password} if password else {}
+    secrets = {"PGPASSWORD": password} if password else {}
+    return psycopg2.extensions.make_dsn(**words), {**secrets, "PGOPTIONS": OF_ALL_CLINICS}
 
 
 def connect() -> Any:

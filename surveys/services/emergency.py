@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys import audit, jobs
+from surveys import audit, jobs, scope
 from surveys.emergency_access import open_emergencies, patient_of_code
 from surveys.models import AuditEvent, Clinic, EmergencyAccess, Role, User
 from surveys.services.notices import NOT_TAKEN, notice_send
@@ -28,6 +28,7 @@ class EmergencyRefused(Exception):
         self.field = field
 
 
+@scope.everything()
 @transaction.atomic
 def emergency_open(*, by: User, clinic: Clinic, code: str, reason: str) -> EmergencyAccess:
     """Raises EmergencyRefused, e.g. where not two people can be told."""

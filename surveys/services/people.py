@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from surveys import audit
+from surveys import audit, scope
 from surveys.access import Actor
 from surveys.models import AuditEvent, Clinic, Membership, Patient, Role, Therapist, User
 from surveys.readiness import form_languages
@@ -191,6 +191,7 @@ def _account(email: str, name: str) -> User:
     return user or User.objects.create_user(address, name=name)
 
 
+@scope.everything()
 def _reopen(clinic: Clinic, user: User, actor: Actor | None) -> None:
     """Closed when they left the last clinic, the account opens again; closed by the operator, it does not. Of
     the two, the first alone is the newest thing in the trace that happened to the account, and a clinic's."""

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from surveys import audit
+from surveys import audit, scope
 from surveys.access import Actor
 from surveys.ids import new_code
 from surveys.models import Patient, Study, Therapist, Therapy
@@ -154,8 +154,9 @@ def _close(therapy: Therapy, on: date, reason: str, field: str = "ended_on") -> 
 def _create(patient: Patient, therapist: Therapist, study: Study, fields: Mapping[str, object]) -> Therapy:
     code = new_code()
     # Among thousands, two equal draws are likely.
-    while Therapy.objects.filter(code=code).exists():
-        code = new_code()
+    with scope.everything():
+        while Therapy.objects.filter(code=code).exists():
+            code = new_code()
     return Therapy.objects.create(
         code=code, patient=patient, therapist=therapist, study=study, **dict(fields)
     )

@@ -11,13 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from surveys.access import (
-    browser_hash,
-    get_opening_or_404,
-    get_patient_form_or_404,
-    person,
-    this_tablet,
-)
+from surveys.access import browser_hash, get_opening_or_404, get_patient_form_or_404, person
 from surveys.browsers import (
     bound,
     browser_secret,
@@ -32,6 +26,7 @@ from surveys.browsers import (
 from surveys.clinic_access import get_tablet_or_404
 from surveys.forms import PinForm, StartCodeForm, TabletForm
 from surveys.models import Tablet
+from surveys.secret_access import this_tablet
 from surveys.selectors import has_tablet, tablets_in_use
 from surveys.services.responses import FormClosed, form_open
 from surveys.services.tablets import (

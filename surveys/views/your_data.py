@@ -14,10 +14,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from surveys import audit, clock
-from surveys.access import LinkState, get_link, get_visitor_or_404, response_of_code
+from surveys.access import LinkState, get_link
 from surveys.models import Assignment, Patient, Response, Sharing, StudyVersion, Withdrawal
 from surveys.parts import MISSING, OwnPart, own_language, own_part_or_404, own_parts, own_responses
 from surveys.scoring import NOT_SHOWN
+from surveys.secret_access import get_visitor_or_404, response_of_code
 from surveys.services.consent import sharing_narrow
 from surveys.services.withdrawals import withdrawal_enter
 from surveys.trace_access import reading_days
