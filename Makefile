@@ -67,14 +67,14 @@ browser:
 	echo "Chromium could not be installed:" >&2; tail -n 8 "$$log" >&2; rm -f "$$log"; exit 1
 
 # Only long tests need it: what a bundle says is computed again by R, the proxy's configuration is tried by nginx,
-# and a process gets another clock by faketime.
-EXTRAS := r-base-core r-cran-lme4 r-cran-haven r-cran-jsonlite nginx-light faketime
-r: ## R with lme4, haven and jsonlite, nginx and faketime, where root may install them
-	@command -v Rscript >/dev/null && command -v faketime >/dev/null && test -x /usr/sbin/nginx && \
+# a process gets another clock by faketime, and pgbouncer hands connections of the database around.
+EXTRAS := r-base-core r-cran-lme4 r-cran-haven r-cran-jsonlite nginx-light faketime pgbouncer
+r: ## R with lme4, haven and jsonlite, nginx, faketime and pgbouncer, where root may install them
+	@command -v Rscript >/dev/null && command -v faketime >/dev/null && test -x /usr/sbin/nginx && test -x /usr/sbin/pgbouncer && \
 	  Rscript -e 'library(lme4); library(haven); library(jsonlite)' >/dev/null 2>&1 && exit 0; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "Some long tests need more programs: sudo apt-get install $(EXTRAS)" >&2; exit 0; fi; \
-	echo "Installing R, nginx and faketime for the long tests (once)"; \
+	echo "Installing R, nginx, faketime and pgbouncer for the long tests (once)"; \
 	log=$$(mktemp); export DEBIAN_FRONTEND=noninteractive; \
 	apt="apt-get -q -o Acquire::Retries=5"; \
 	for try in 1 2 3; do \

@@ -22,6 +22,7 @@ from alliance_site.folders import PROJECT, EmbeddedError, make_folder, open_lock
 from alliance_site.servers import EmbeddedPostgres, EmbeddedValkey, Server
 
 __all__ = [
+    "ROLE",
     "EmbeddedError",
     "EmbeddedPostgres",
     "EmbeddedValkey",
@@ -33,12 +34,15 @@ __all__ = [
 ]
 
 DEMO_MARK = "demo-data"
+# Names the database's role for web, worker and beat, which own nothing; its owner's by default.
+ROLE = "EMBEDDED_DATABASE_ROLE"
 
 
 def urls(var: Path) -> tuple[str, str]:
     """The URLs of database and broker under `var`; nothing is made or started."""
     database, broker = _both(var)
-    return database.url(), broker.url()
+    role = os.environ.get(ROLE, "")
+    return database.url().replace("//alliance@", f"//{role or 'alliance'}@", 1), broker.url()
 
 
 def servers(var: Path) -> list[Server]:

@@ -55,6 +55,7 @@ SELECT
     archiver.last_archived_time AS archived_at,
     coalesce(archiver.last_failed_time > archiver.last_archived_time, archiver.last_failed_time IS NOT NULL)
         AS is_archive_failing,
+    (SELECT count(*) FROM pg_policy WHERE NOT row_security_active(polrelid)) AS n_unguarded,
     pg_database_size(current_database()) AS database_bytes
 FROM pg_stat_archiver archiver
 """
@@ -63,7 +64,8 @@ FROM pg_stat_archiver archiver
 @dataclass(frozen=True)
 class Figures:
     """Times are None where it never happened, or where nothing waits. `clock_offset` is by how many seconds
-    the clock of this process is ahead of the database's."""
+    the clock of this process is ahead of the database's; `n_unguarded` tables show this process rows beyond a
+    scope, of those that should not (`alliance_site.database`)."""
 
     now: datetime
     worker_at: datetime | None
@@ -85,6 +87,7 @@ class Figures:
     is_archiving: bool
     archived_at: datetime | None
     is_archive_failing: bool
+    n_unguarded: int
     database_bytes: int
     disks: dict[str, float]
     clock_offset: float

@@ -112,6 +112,24 @@ def _safety(found: Figures) -> Iterator[Line]:
     old = found.drill_at is None or found.is_older(found.drill_at, status.DRILL_OLD)
     todo = _("Rehearse once a month: manage.py drill_restore")
     yield _run(_("Restore drill"), words, found.drill_at, found.is_drill_good, old, todo)
+    yield _rows(found.n_unguarded)
+
+
+def _rows(n: int) -> Line:
+    """Whether the second net is there for this process."""
+    loose = ngettext(
+        "Of %(n)s table the database shows web all rows: the application’s own rules alone hold.",
+        "Of %(n)s tables the database shows web all rows: the application’s own rules alone hold.",
+        n,
+    ) % {"n": n}
+    return Line(
+        _("Clinics kept apart"),
+        loose if n else _("By the application’s rules, and once more by the database."),
+        None,
+        _("Run web, worker and beat under the role of manage.py app_role, then call manage.py rows_guard.")
+        if n
+        else "",
+    )
 
 
 def _archive(found: Figures) -> Line:

@@ -24,7 +24,7 @@ def test_a_container_is_closed(name: str) -> None:
     is_ours = service["image"] == "alliance-tracker"
     user = service.get("user") or (is_ours and re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE)[-1])
     assert user in ("alliance", "postgres", "redis")
-    assert name in ("migrate", "operate") or "healthcheck" in service
+    assert name in ("migrate", "guard", "operate") or "healthcheck" in service
 
 
 def test_every_secret_is_a_file_that_make_makes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from surveys.services.operation import backup_record
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
 from tests.conftest import Cast, signed_in
+from tests.net import as_application, spread
 
 TOKEN = "a token of at least thirty-two characters"
 NOW = timezone.now()
@@ -174,25 +175,32 @@ def test_an_archive_of_the_log_says_how_old_it_is(
 
 def test_a_fresh_site_says_what_is_missing_and_what_to_do(asked: Any, cast: Cast) -> None:
     page = signed_in(cast.superuser).get("/status/").content.decode()
-    assert "3 parts need somebody." in page
+    assert "4 parts need somebody." in page
     found = rows(cast)
     assert found["Worker"][0].startswith("None is at work.")
     assert found["Backup"] == ["There is no good one yet.", "Make one a day: manage.py backup", ""]
     assert found["Restore drill"][1] == "Rehearse once a month: manage.py drill_restore"
     assert found["Disk of the data"][0] == "75 % free"
     assert found["Models"][0] == "None was fitted yet."
+    assert found["Clinics kept apart"][1].endswith("then call manage.py rows_guard.")
 
 
-def test_a_site_that_is_well_says_so_with_the_age_of_everything(asked: Any, cast: Cast) -> None:
+def test_a_site_that_is_well_says_so_with_the_age_of_everything(
+    asked: Any, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_DATABASE_PASSWORD", "a password of the tests")
     Job.objects.all().delete()
     jobs.beat("worker")
     job("refit", "1", "done", timedelta(hours=2))
     for kind in ("backup", "drill"):
         at = timezone.now() - timedelta(hours=3)
         backup_record(kind=BackupRun.Kind(kind), began_at=at, taken_at=at, file="x")
-    page = signed_in(cast.clinic_admin).get("/status/").content.decode()
+    spread()
+    with as_application():
+        page = signed_in(cast.clinic_admin).get("/status/").content.decode()
+        found = rows(cast)
     assert "Everything is at work." in page
-    found = rows(cast)
+    assert found["Clinics kept apart"][0] == "By the application’s rules, and once more by the database."
     assert found["Models"] == ["The last one was fitted well.", "2 hours"]
     assert found["Backup"] == ["The data in the last good one are of:", "3 hours"]
     assert {len(words) for words in found.values()} == {2}

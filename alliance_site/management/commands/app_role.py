@@ -26,13 +26,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--role", default=ROLE, help=f"its name; {ROLE}")
+        parser.add_argument(
+            "--no-password",
+            action="store_true",
+            help="for the embedded server, which lets in whoever reaches its socket",
+        )
 
-    def handle(self, *_args: object, role: str, **_options: object) -> None:
+    def handle(self, *_args: object, role: str, no_password: bool, **_options: object) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             is_new = _make(cursor, role)
             if password := env.secret(PASSWORD):
                 _set_password(cursor, role, password)
-            elif is_new:
+            elif is_new and not no_password:
                 raise CommandError(f"Set {PASSWORD}: a new role needs a password.")
             n_tables = _grant(cursor, role)
         added = ", ".join(ADDED)

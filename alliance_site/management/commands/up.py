@@ -26,6 +26,7 @@ from django.db import connections
 
 from alliance_site import embedded
 from alliance_site.folders import open_lock
+from alliance_site.management.commands import app_role
 
 HOST = "127.0.0.1"
 PATIENCE = 20  # seconds a child has to end by itself
@@ -154,6 +155,10 @@ class Command(BaseCommand):
         call_command("check", tags=["database"], databases=["default"], stdout=StringIO())
         call_command("migrate", interactive=False, verbosity=0)
         call_command("instruments_load", stdout=StringIO())
+        if settings.EMBEDDED:
+            # Nothing of an older version runs any more, or not yet.
+            call_command("app_role", no_password=True, stdout=StringIO())
+            call_command("rows_guard", stdout=StringIO())
         if "build_vega" in get_commands():
             call_command("build_vega", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
@@ -165,7 +170,8 @@ class Command(BaseCommand):
             _finish(argv, _environment(port))
 
     def _run(self, port: int, demo: str | None) -> None:
-        supervisor = self.supervisor = Supervisor(children(port), _environment(port), self.say)
+        env = _environment(port) | {embedded.ROLE: app_role.ROLE}
+        supervisor = self.supervisor = Supervisor(children(port), env, self.say)
         ready, began = False, time.monotonic()
         try:
             while not supervisor.stopping:
