@@ -1,15 +1,18 @@
 """The fault harness: its books find what they are for, and a minute of kills loses and doubles nothing."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alliance_site.embedded import clear
+from benchmarks.faults.disk import BLOCK, take_all
 from benchmarks.faults.ledger import Acknowledged, Journal, Stored, Verdict, compare, p95
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +70,37 @@ def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
 )
 def test_one_in_twenty_takes_longer_than_p95(values: list[float], expected: float) -> None:
     assert p95(values) == expected
+
+
+def test_a_disk_is_filled_though_its_room_shrinks_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, taken = [100 * BLOCK], []
+
+    def allocate(_file: int, _offset: int, length: int) -> None:
+        # Others write between the look and the taking.
+        room[0] -= 3 * BLOCK if not taken else 0
+        if length > room[0]:
+            raise OSError(errno.ENOSPC, "full")
+        room[0] -= length
+        taken.append(length)
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=room[0]))
+    monkeypatch.setattr("os.posix_fallocate", allocate)
+    take_all(tmp_path / "ballast")
+    assert room[0] < BLOCK
+    room[0] = 100 * BLOCK
+    take_all(tmp_path / "ballast", left=10 * BLOCK)
+    assert 10 * BLOCK <= room[0] < 11 * BLOCK
+
+
+def test_a_disk_that_is_broken_is_not_taken_for_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr("os.posix_fallocate", broken)
+    with pytest.raises(OSError, match="broken"):
+        take_all(tmp_path / "ballast")
 
 
 @pytest.mark.slow

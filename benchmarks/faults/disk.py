@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ SPARE = 160 * MB
 BALLAST = "ballast"
 # Left for the last forms.
 LEFT = MB // 4
+BLOCK = 4096
 # A site that has run for a while has segments of its log in reserve (min_wal_size, 80 MB).
 N_SEGMENTS = 5
 NO_ROOM = "No space left on device"
@@ -52,7 +54,7 @@ def _filled(run: Run, ballast: Path) -> Figures:
         run.site.sql(PAGE_LOG)
         run.site.sql("SELECT pg_switch_wal()")
     run.site.autonomous("CHECKPOINT")
-    _take_all(ballast, LEFT)
+    take_all(ballast, LEFT)
     n_before = run.journal.n
     statuses, kept = _sent(run, patients, opened)
     acknowledged = run.journal.n - n_before
@@ -75,7 +77,7 @@ def _without_log(run: Run, ballast: Path) -> Figures:
     patients = run.patients()
     opened = [patients.begin(form, run.rng) for form in run.forms.take(run.sizes.of(24, 8))]
     with run.site.down(DATABASE):
-        _take_all(ballast)
+        take_all(ballast)
         run.expect(_used_up(run), "the log of the database never met the end of the disk")
         statuses, kept = _sent(run, patients, opened)
         ballast.unlink()
@@ -128,11 +130,19 @@ def _used_up(run: Run) -> bool:
     return run.site.server(DATABASE) is None
 
 
-def _take_all(ballast: Path, left: int = 0) -> None:
-    """Takes the room of the disk with other files, but for so many bytes."""
-    room = shutil.disk_usage(ballast.parent).free - left
+def take_all(ballast: Path, left: int = 0) -> None:
+    """Takes the room of the disk with another file, but for so many bytes; the database writes meanwhile, so
+    what was measured may not be there any more, and smaller pieces are tried down to one block."""
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, room)
+        size, piece = 0, shutil.disk_usage(ballast.parent).free
+        while (piece := min(piece, shutil.disk_usage(ballast.parent).free - left)) >= BLOCK:
+            try:
+                os.posix_fallocate(file.fileno(), size, piece)
+                size += piece
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                piece //= 2
 
 
 @contextmanager
