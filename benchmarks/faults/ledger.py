@@ -6,6 +6,7 @@ before it does anything else.
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -72,18 +73,19 @@ class Journal:
         self.path = path
         self._lock = threading.Lock()
         self._file = path.open("a")
-        self._keys: set[str] = set()
+        # By key, when its browser was told first, by this process's steady clock.
+        self.at: dict[str, float] = {}
 
     @property
     def n(self) -> int:
         """Forms; one that is acknowledged twice, or whose receipt was read as well, counts once."""
-        return len(self._keys)
+        return len(self.at)
 
     def acknowledge(self, told: Acknowledged) -> None:
         with self._lock:
             self._file.write(json.dumps(asdict(told)) + "\n")
             self._file.flush()
-            self._keys.add(told.key)
+            self.at.setdefault(told.key, time.monotonic())
 
     def read(self) -> list[Acknowledged]:
         with self._lock:

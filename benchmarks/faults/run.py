@@ -30,6 +30,7 @@ SELECT r.client_key::text, r.assignment_id::text, r.answers, r.sharing, r.receip
         WHERE e.subject = 'response:' || r.id AND e.act = 'response.submit'),
        (SELECT count(*) FROM surveys_draftanswer d WHERE d.assignment_id = r.assignment_id)
 FROM surveys_response r JOIN surveys_assignment a ON a.id = r.assignment_id
+JOIN surveys_study ON surveys_study.id = a.study_id AND surveys_study.code ~ '^FAULT-'
 """
 OPEN_REFITS = "SELECT count(*) FROM surveys_job WHERE kind = 'refit' AND state IN ('pending', 'running')"
 # Of studies with answers: those whose newest model does not hold all of them, and has not failed visibly.
@@ -139,6 +140,11 @@ class Run:
         return round(time.monotonic() - began, 1)
 
 
+def books(run: Run) -> Verdict:
+    """Every form that was acknowledged since the start against what is stored of the run's studies."""
+    return compare(run.journal.read(), (Stored(*row) for row in run.site.sql(STORED)), run.seed.n_scales)
+
+
 def audit(run: Run) -> tuple[Verdict, Figures]:
     """Everything that was acknowledged since the start against everything that is stored."""
     try:
@@ -146,8 +152,7 @@ def audit(run: Run) -> tuple[Verdict, Figures]:
     except SiteBroken as error:
         caught_up = None
         run.broken.append(str(error))
-    rows = [Stored(*row) for row in run.site.sql(STORED)]
-    verdict = compare(run.journal.read(), rows, run.seed.n_scales)
+    verdict = books(run)
     figures: Figures = asdict(verdict)
     figures |= {
         "audit_rows": run.site.sql(AUDITED)[0][0],

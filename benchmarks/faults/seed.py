@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from typing import Any
-from uuid import uuid4
 
 from django.db import connection, connections, transaction
 from django.test import Client
@@ -19,7 +18,6 @@ from surveys.models import (
     Patient,
     PlanLine,
     Rater,
-    Response,
     Role,
     Session,
     Study,
@@ -105,7 +103,8 @@ def _studies(clinic: Clinic, instrument: Instrument, n: int) -> list[StudyVersio
         for version in versions
     )
     # What is in force is frozen, so the lines come first.
-    StudyVersion.objects.filter(active_from=None).update(active_from=timezone.now() - BEGAN)
+    own = StudyVersion.objects.filter(pk__in=[version.pk for version in versions])
+    own.update(active_from=timezone.now() - BEGAN)
     return versions
 
 
@@ -115,10 +114,9 @@ def _forms(
     instrument: Instrument,
     versions: list[StudyVersion],
     n_sessions: int,
-    prefix: str = "",
 ) -> list[Form]:
     """For each version in the list one therapy with this many sessions, each with the form it owes."""
-    code = prefix or f"{instrument.code[:1]}{n_sessions}-"
+    code = f"{instrument.code[:1]}{n_sessions}-"
     patients = Patient.objects.bulk_create(
         Patient(clinic=clinic, code=f"P{code}{number}") for number in range(len(versions))
     )
@@ -183,47 +181,3 @@ class Forms:
 def _mixed(n: int) -> list[int]:
     step = SESSIONS_PER_THERAPY
     return [place for first in range(step) for place in range(first, n, step)]
-
-
-def fill_some(n: int, chunk: int) -> int:
-    """So many received forms in a study of their own, as an old site has them, in chunks; how many."""
-    instrument = Instrument.objects.get(code=FORM, rater=Rater.PATIENT, language="en")
-    therapist = Therapist.objects.select_related("clinic").get()
-    study = Study.objects.create(clinic=therapist.clinic, code="FAULT-OLD", name="Old forms")
-    version = StudyVersion.objects.create(study=study, number=1, visibility=StudyVersion.Visibility.FEEDBACK)
-    line = PlanLine(version=version, instrument=instrument, every=1, window_hours=WINDOW_HOURS)
-    line.save()
-    StudyVersion.objects.filter(pk=version.pk).update(active_from=timezone.now() - BEGAN)
-    stored = 0
-    while stored < n:
-        n_therapies = -(-min(chunk, n - stored) // SESSIONS_PER_THERAPY)
-        with transaction.atomic():
-            forms = _forms(
-                therapist.clinic,
-                therapist,
-                instrument,
-                [version] * n_therapies,
-                SESSIONS_PER_THERAPY,
-                prefix=f"old{stored}-",
-            )
-            Response.objects.bulk_create(_received(form, instrument) for form in forms)
-            rows = Assignment.objects.filter(pk__in=[form.id for form in forms])
-            rows.update(state=Assignment.State.SUBMITTED)
-        stored += len(forms)
-    connections.close_all()
-    return stored
-
-
-def _received(form: Form, instrument: Instrument) -> Response:
-    now = timezone.now()
-    return Response(
-        assignment_id=form.id,
-        instrument=instrument,
-        answers={str(item.number): 5 for item in instrument.form.items},
-        client_key=uuid4(),
-        device="phone",
-        channel="link",
-        started_at=now,
-        submitted_at=now,
-        sharing="scores",
-    )

@@ -170,14 +170,19 @@ class Site:
         web, _worker, _beat = _programs(OUR_APP)
         service = Service("web", web(free_port()), folder=folder, env=env or {})
         service.port = int(service.argv[service.argv.index("--bind") + 1].rpartition(":")[2])
-        self.ports.append(service.port)
         self.services.append(service)
-        self.wait_ready()
+        wait_until(f"web on port {service.port} answers", partial(answers, service.port), 120)
+        self.ports.append(service.port)
+        # One that was left to refuse.
+        known = {one.port for one in self.services}
+        for port in [port for port in self.ports if port not in known]:
+            self.ports.remove(port)
         return service
 
-    def take_away(self, service: Service, *, keep_port: bool = False) -> None:
-        """It ends in order and is not started again; a port that is kept refuses whoever comes."""
-        if not keep_port:
+    def take_away(self, service: Service) -> None:
+        """It ends in order and is not started again."""
+        if len(self.ports) > 1:
+            # The last port stays, and refuses whoever comes.
             self.ports.remove(service.port)
         self.services.remove(service)
         self._end(service)
