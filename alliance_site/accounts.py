@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from alliance_site.factors import has_factor, is_fresh, is_vouched_for, other_factors
 from surveys.fields import decrypt, encrypt
 from surveys.models import User
-from surveys.services.sign_ins import sign_ins_end
+from surveys.services.accounts import password_set
 
 # Who signed in that recently is not asked for the password again before the first factor is set up, nor
 # before the codes that came with it are shown.
@@ -58,8 +58,7 @@ class ClosedAccountAdapter(DefaultAccountAdapter):
 
     def set_password(self, user: User, password: str) -> None:
         """Whoever was signed in with the old one is so no more; the browser at hand gets a new session."""
-        super().set_password(user, password)
-        sign_ins_end(user=user, actor=user)
+        password_set(user=user, password=password, actor=user)
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False

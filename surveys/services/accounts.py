@@ -1,16 +1,20 @@
-"""The mail with which somebody of the staff sets the password of a new account."""
+"""Passwords: the link that sets one, by mail or printed at the server, and what a new one brings with it."""
 
 import smtplib
+from functools import partial
 
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.core.mail import send_mail
+from django.db import transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
 
 from surveys import audit
 from surveys.access import Actor
 from surveys.models import Clinic, User
+from surveys.services.notices import notice_send
+from surveys.services.sign_ins import sign_ins_end
 
 
 class InvitationNotSent(Exception):
@@ -33,3 +37,22 @@ def account_invite(*, clinic: Clinic, user: User, base_url: str, actor: Actor | 
     except (smtplib.SMTPException, OSError) as error:
         raise InvitationNotSent(type(error).__name__) from error
     audit.record("account.invite", subject=user, actor=actor, clinic=clinic)
+
+
+@transaction.atomic
+def password_link_give(*, user: User, base_url: str, reason: str) -> str:
+    """The link, for the operator of the server to hand on; its person is told that there is one."""
+    audit.record("account.link", subject=user, reason=reason)
+    transaction.on_commit(partial(notice_send, "password-link", {}, [user]))
+    return password_link(user, base_url)
+
+
+@transaction.atomic
+def password_set(*, user: User, password: str, actor: Actor) -> None:
+    """Whoever was signed in with the old one is so no more, and its owner is told: it may have been somebody
+    else. A mail server that fails undoes nothing."""
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    sign_ins_end(user=user, actor=actor)
+    audit.record("account.password", subject=user, actor=actor)
+    transaction.on_commit(partial(notice_send, "password-changed", {}, [user]))

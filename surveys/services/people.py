@@ -36,6 +36,13 @@ def clinic_create(*, name: str, contact: str, admin_email: str, admin_name: str 
     return clinic, user
 
 
+def operator_account(email: str) -> User:
+    """The account that is to be an operator's: one that is there, or a new one without a role or a password.
+    Raises PeopleRefused for what is no e-mail address."""
+    _refuse_address(email, "email")
+    return _account(email, "")
+
+
 @transaction.atomic
 def clinic_describe(*, clinic: Clinic, name: str, contact: str, actor: Actor | None = None) -> Clinic:
     """Name and contact as patients read them from now on. Raises PeopleRefused for another clinic's name."""

@@ -226,11 +226,25 @@ def test_the_operator_asks_at_the_server_and_says_who_they_are(cast: Cast) -> No
 def test_the_first_administrator_and_the_first_operator_have_nobody_to_ask(db: None) -> None:
     empty, person = factories.make_clinic("River Clinic"), factories.make_user("first@example.org")
     assert "has the role clinic_admin" in run("role_grant", person.email, ADMIN, clinic=empty.name)
-    root = factories.make_user("first-root@example.org")
-    assert "has the role of an operator" in run("role_grant", root.email, OPERATOR)
+    said = run("role_grant", "First-Root@example.org", OPERATOR, base_url="https://a.example")
+    assert "has the role of an operator" in said and "https://a.example/accounts/password/reset/key/" in said
+    root = User.objects.get(email="first-root@example.org")
     assert has(root, OPERATOR, None)
+    assert AuditEvent.objects.get(act="role.give").subject == f"user:{root.pk}"
+    with pytest.raises(CommandError, match="one e-mail address"):
+        run("role_grant", "root", OPERATOR)
+    # Nobody signs in as an operator by a link before the second person has confirmed it.
+    said = run("role_grant", "next@example.org", OPERATOR, by=root.email, base_url="https://a.example")
+    assert "once a second person confirms" in said and "https://" not in said
+    assert "password_link" in said and not User.objects.get(email="next@example.org").is_superuser
     run("role_grant", root.email, OPERATOR, revoke=True)
     assert not has(root, OPERATOR, None)
+
+
+def test_no_account_is_made_where_its_role_is_refused(cast: Cast) -> None:
+    with pytest.raises(CommandError, match="Say which operator"):
+        run("role_grant", "next@example.org", OPERATOR)
+    assert not User.objects.filter(email="next@example.org").exists()
 
 
 def test_where_there_is_one_administrator_alone_the_operator_confirms_at_the_server(

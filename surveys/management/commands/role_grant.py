@@ -2,10 +2,14 @@
 
 from argparse import ArgumentParser
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from surveys.models import OPERATOR, Clinic, Membership, Role, RoleGrant, User
+from surveys.services.accounts import password_link
 from surveys.services.grants import needs_second, role_grant, role_revoke
+from surveys.services.people import operator_account
 from surveys.services.roles import PeopleRefused
 
 
@@ -36,7 +40,9 @@ class Command(BaseCommand):
         parser.add_argument("--clinic", help="its name; not for an operator")
         parser.add_argument("--by", metavar="EMAIL", help="the operator's account that asks for it")
         parser.add_argument("--revoke", action="store_true", help="take the role, at once")
+        parser.add_argument("--base-url", default=settings.SITE_URL, help="instead of SITE_URL")
 
+    @transaction.atomic
     def handle(
         self,
         *_args: object,
@@ -45,12 +51,13 @@ class Command(BaseCommand):
         clinic: str | None,
         by: str | None,
         revoke: bool,
+        base_url: str,
         **_options: object,
     ) -> None:
         if (role == OPERATOR) != (clinic is None):
             raise CommandError("Name the clinic with --clinic; an operator is one of none.")
         place = clinic_of_name(clinic) if clinic else None
-        user = account(email)
+        user = account(email) if place or revoke else _operator(email)
         what = f"the role {role} in {place.name}" if place else "the role of an operator"
         had = (
             Membership.objects.filter(user=user, clinic=place, role=role).exists()
@@ -65,11 +72,33 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"until {grant.ends_at:%Y-%m-%d %H:%M} UTC. Mails about it are on their way."
                 )
+                self._say_password(user, "")
                 return
         except PeopleRefused as refusal:
             raise CommandError(str(refusal)) from refusal
         state = "has no longer" if revoke else "has"
         self.stdout.write(f"{user.email} {state} {what}{', as before' if had != revoke else ''}.")
+        if role == OPERATOR and not revoke:
+            self._say_password(user, base_url)
+
+    def _say_password(self, user: User, base_url: str) -> None:
+        """How who has no password gets one; of an operator to come, once a second person has confirmed it."""
+        if user.has_usable_password():
+            return
+        if base_url:
+            self.stdout.write("They set their password once, within three days, here:")
+            self.stdout.write(password_link(user, base_url))
+        else:
+            self.stdout.write(
+                "They have no password yet: manage.py password_link prints a link that sets one."
+            )
+
+
+def _operator(email: str) -> User:
+    try:
+        return operator_account(email)
+    except PeopleRefused as refusal:
+        raise CommandError(str(refusal)) from refusal
 
 
 def _granted(place: Clinic | None, user: User, role: str, by: str | None) -> RoleGrant | None:
