@@ -235,8 +235,10 @@ CONFIRMED: frozenset[tuple[str, str]] = frozenset(
         (("people-factor-ask", "people-factor-settle"), ("POST",)),
         (("api-tokens", "api-token-revoke"), ("POST",)),
         (("retention-approve",), ("POST",)),
-        # What cannot be taken back, and what opens a patient's pages
+        # What cannot be taken back, and what opens a patient's pages. Not a patient's address: who changes it
+        # could hand the same forms out by QR code, reads no answer by them, and does it all day.
         (("withdrawal-enter", "emergency"), ("GET", "POST")),
+        (("people-therapy-transfer",), ("POST",)),
     )
     for route in routes
     for method in methods

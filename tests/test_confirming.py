@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from alliance_site.policy import ANYONE, CONFIRMED, POLICY
 from surveys.models import AuditEvent, Membership, User
@@ -82,6 +83,23 @@ def test_what_was_typed_comes_back_and_goes_through_with_the_password(cast: Cast
     roles = Membership.objects.filter(user__email="ada@example.org").values_list("role", flat=True)
     assert set(roles) == {"therapist", "supervisor"}
     assert client.get(page).status_code == 200, "and for the next quarter of an hour"
+
+
+def test_a_transfer_asks_first_and_an_address_that_is_corrected_does_not(cast: Cast) -> None:
+    client, therapy = late(cast.clinic_admin), cast.therapy
+    address = {"language": "en", "contact": "me@example.org"}
+    page = reverse("people-patient", args=[therapy.patient_id])
+    assert client.post(page, address)["Location"] == page
+    transfer = reverse("people-therapy-transfer", args=[therapy.pk])
+    to = cast.colleague_therapy.therapist
+    typed = {"move-therapist": str(to.pk), "move-on": timezone.localdate().isoformat()}
+    asked = client.post(transfer, typed)
+    assert asked.status_code == 401
+    for name, value in typed.items():
+        assert f'name="{name}" value="{value}"' in asked.content.decode()
+    assert not to.therapies.filter(patient=therapy.patient_id).exists()
+    assert client.post(transfer, {**typed, "confirm-password": factories.PASSWORD}).status_code == 302
+    assert to.therapies.filter(patient=therapy.patient_id).exists()
 
 
 def test_a_confirmation_holds_for_a_quarter_of_an_hour_and_for_one_account(cast: Cast) -> None:
