@@ -30,6 +30,13 @@ def get_grant_or_404(user: Actor, grant_id: UUID) -> RoleGrant:
     return get_object_or_404(visible_grants(user), pk=grant_id)
 
 
+def administrators(clinic: Clinic | None) -> QuerySet[User]:
+    """Who administers a clinic today."""
+    return User.objects.filter(
+        is_active=True, memberships__clinic=clinic, memberships__role=Role.CLINIC_ADMIN
+    ).distinct()
+
+
 def grant_deciders(grant: RoleGrant) -> QuerySet[User]:
     """Who may confirm it: neither who asked nor who gets the role."""
     administers = Q(memberships__clinic=grant.clinic_id, memberships__role=Role.CLINIC_ADMIN)

@@ -101,6 +101,12 @@ def rule_in_force(clinic: Clinic, kind: str) -> int | None:
     return rules_in_force(clinic).get(kind)
 
 
+def waiting_rules(clinic: Clinic) -> QuerySet[KeepRule]:
+    """Wishes that nobody has approved, and that none has replaced."""
+    newer = KeepRule.objects.filter(clinic=OuterRef("clinic"), kind=OuterRef("kind"), pk__gt=OuterRef("pk"))
+    return KeepRule.objects.filter(~Exists(newer), clinic=clinic, approved_at=None).order_by("pk")
+
+
 @dataclass(frozen=True)
 class DryRun:
     """What a rule would delete: now, and in the 90 days from then on."""

@@ -13,13 +13,13 @@ one administrator alone, an operator confirms at the server (`manage.py role_con
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from surveys import audit, jobs
-from surveys.grant_access import grant_deciders
+from surveys.grant_access import administrators, grant_deciders
 from surveys.models import OPERATOR, Clinic, Membership, Role, RoleGrant, User
 from surveys.services.notices import NOT_TAKEN, notice_send
 from surveys.services.roles import PeopleRefused, grants_drop, refuse_combination, roles_of, roles_set
@@ -33,7 +33,7 @@ def needs_second(*, clinic: Clinic | None, role: str) -> bool:
     if role == OPERATOR:
         return User.objects.filter(is_superuser=True, is_active=True).exists()
     if role == Role.CLINIC_ADMIN:
-        return _administrators(clinic).exists()
+        return administrators(clinic).exists()
     return role == Role.RESEARCHER
 
 
@@ -148,12 +148,6 @@ def _decide(row: RoleGrant, actor: User | None, *, is_given: bool) -> None:
     row.save(update_fields=["decided_at", "decided_by", "is_given"])
 
 
-def _administrators(clinic: Clinic | None) -> QuerySet[User]:
-    return User.objects.filter(
-        is_active=True, memberships__clinic=clinic, memberships__role=Role.CLINIC_ADMIN
-    ).distinct()
-
-
 def grant_mails(scope: str) -> jobs.Write:
     """Tells the person and whoever else has a say; a mail that is sent twice does no harm. Raises TryAgain
     where one of them was not told."""
@@ -165,7 +159,7 @@ def grant_mails(scope: str) -> jobs.Write:
         n_missed = notice_send("role-asked", context, grant_deciders(grant))
         n_missed += notice_send("role-planned", context, [grant.user])
     elif grant.is_given:
-        others = _administrators(grant.clinic) if grant.clinic else User.objects.filter(is_superuser=True)
+        others = administrators(grant.clinic) if grant.clinic else User.objects.filter(is_superuser=True)
         n_missed = notice_send("role-given", context, [grant.user, *others.exclude(pk=grant.user_id)])
     if n_missed:
         raise jobs.TryAgain(NOT_TAKEN)

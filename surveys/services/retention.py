@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from surveys import audit, echoes, jobs
 from surveys.access import Actor, person
-from surveys.keeping import ROWS, rule_in_force, rules_in_force
+from surveys.grant_access import administrators
+from surveys.keeping import ROWS, rule_in_force, rules_in_force, waiting_rules
 from surveys.models import (
     Assignment,
     ClientKey,
@@ -33,6 +34,7 @@ from surveys.models import (
     Response,
     StartCode,
     Therapy,
+    User,
 )
 from surveys.progress import silent
 from surveys.retention import CHOSEN, FIXED, before, is_shorter
@@ -73,17 +75,29 @@ def keep_propose(*, clinic: Clinic, kind: str, days: int | None, actor: Actor) -
 
 @transaction.atomic
 def keep_approve(*, clinic: Clinic, rules: list[int], actor: Actor) -> int:
-    """Puts wishes in force that wait, by the ids that the person saw; how many. One that was replaced since
-    stays as it is."""
+    """Puts wishes in force that wait, by the ids that the person saw; how many. One's own, and one that was
+    replaced since, stay as they are: two people delete."""
     Clinic.objects.select_for_update().get(pk=clinic.pk)
-    newer = KeepRule.objects.filter(clinic=clinic, kind=OuterRef("kind"), pk__gt=OuterRef("pk"))
-    waiting = KeepRule.objects.filter(~Exists(newer), clinic=clinic, pk__in=rules, approved_at=None)
+    by = person(actor)
+    return _approve(waiting_rules(clinic).filter(pk__in=rules).exclude(proposed_by=by), by)
+
+
+@transaction.atomic
+def keep_approve_at_server(*, clinic: Clinic, rules: list[int]) -> int:
+    """As `keep_approve`, by the operator: of those for which the clinic has nobody but who wished them."""
+    Clinic.objects.select_for_update().get(pk=clinic.pk)
+    alone = list(administrators(clinic).values_list("pk", flat=True)[:2])
+    rows = waiting_rules(clinic).filter(pk__in=rules)
+    return _approve(rows.filter(proposed_by__in=alone) if len(alone) == 1 else rows.none(), None)
+
+
+def _approve(rows: QuerySet[KeepRule], by: User | None) -> int:
     n = 0
-    for rule in waiting:
-        rule.approved_by, rule.approved_at = person(actor), timezone.now()
+    for rule in rows:
+        rule.approved_by, rule.approved_at = by, timezone.now()
         rule.save(update_fields=["approved_by", "approved_at"])
         audit.record(
-            "retention.approve", subject=rule, actor=actor, clinic=clinic, kind=rule.kind, days=rule.days
+            "retention.approve", subject=rule, actor=by, clinic=rule.clinic_id, kind=rule.kind, days=rule.days
         )
         n += 1
     return n

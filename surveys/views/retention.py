@@ -6,6 +6,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from surveys.access import person
+from surveys.grant_access import administrators
 from surveys.keeping import kept
 from surveys.retention import CHOSEN, FIXED
 from surveys.retention_forms import KeepForm, time_words
@@ -17,7 +19,7 @@ from surveys.views.setup import sent
 
 def page(request: HttpRequest) -> HttpResponse:
     """Rules and their dry run; a wish that deletes more than the rule in force waits below it."""
-    clinic, now = own_clinic(request), timezone.now()
+    clinic, now, own = own_clinic(request), timezone.now(), person(request.user).pk
     rows = kept(clinic, now)
     wished = {row.kind.value: (row.waiting or row.rule).days for row in rows}
     form = KeepForm(sent(request), initial=wished)
@@ -40,6 +42,9 @@ def page(request: HttpRequest) -> HttpResponse:
         "form": form,
         "lines": lines,
         "waiting": [line for line in lines if line[0].waiting],
+        "may_approve": any(row.waiting and row.waiting.proposed_by_id != own for row in rows),
+        "own": own,
+        "is_alone": not administrators(clinic).exclude(pk=own).exists(),
         "fixed": FIXED,
         "now": now,
     }
@@ -57,5 +62,8 @@ def approve(request: HttpRequest) -> HttpResponse:
     if n:
         messages.success(request, _("Approved. What is too old is deleted every night from now on."))
     else:
-        messages.error(request, _("Nothing is approved: the wish was changed meanwhile. Look at it again."))
+        messages.error(
+            request,
+            _("Nothing is approved: the wish was changed meanwhile, or is your own. Look at it again."),
+        )
     return redirect("retention")

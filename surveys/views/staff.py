@@ -25,6 +25,7 @@ from surveys.desk import (
 )
 from surveys.emergency_access import recent_emergencies
 from surveys.grant_access import waiting_grants
+from surveys.keeping import waiting_rules
 from surveys.message_log import messages_to_look_at
 from surveys.models import Clinic, Role, User
 from surveys.people_forms import ROLE_LABELS, RolesForm, StaffForm, roles_initial
@@ -53,6 +54,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "clinic": clinic,
         "grants": waiting_grants(request.user, clinic),
         "emergencies": recent_emergencies(clinic),
+        "n_rules": waiting_rules(clinic).exclude(proposed_by=signed_in(request.user)).count(),
         "drafts": studies_in_draft(clinic),
         "is_active": active_studies(clinic).exists(),
         "licences": licence_warnings(clinic),

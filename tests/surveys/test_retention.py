@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from io import StringIO
 from threading import Thread
 from time import sleep
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.cache import cache
+from django.core.management import CommandError, call_command
 from django.db import connection, models, transaction
 from django.urls import reverse
 from django.utils import timezone
@@ -402,11 +404,48 @@ def test_the_dry_run_says_what_would_go_and_what_rests_on_it(cast: Cast) -> None
     assert rules_in_force(cast.clinic) == {}
     waiting = [row.waiting.pk for row in kept(cast.clinic, NOW) if row.waiting]
     approve = reverse("retention-approve")
-    client.post(approve, {"rule": waiting})
+    second = signed_in(factories.make_user("second@example.org", "clinic_admin", clinic=cast.clinic))
+    second.post(approve, {"rule": waiting})
     assert rules_in_force(cast.clinic) == {}
-    assert client.post(approve, {"rule": waiting, "seen": "yes"}).status_code == 302
+    assert second.post(approve, {"rule": waiting, "seen": "yes"}).status_code == 302
     assert rules_in_force(cast.clinic) == {"answers": 366, "contacts": 366}
     assert client.post(page, {"answers": "7"}).status_code == 422
+
+
+def test_nobody_approves_their_own_wish_and_another_administrator_does(cast: Cast) -> None:
+    second = factories.make_user("second@example.org", "clinic_admin", clinic=cast.clinic)
+    first, other, page = signed_in(cast.clinic_admin), signed_in(second), reverse("retention")
+    first.post(page, {"contacts": "30"})
+    own = KeepRule.objects.get()
+    shown = first.get(page).content.decode()
+    assert "Another administrator of the clinic approves it" in shown
+    assert 'name="seen"' not in shown and 'name="rule"' not in shown
+    refused = first.post(reverse("retention-approve"), {"rule": own.pk, "seen": "yes"}, follow=True)
+    assert "or is your own" in refused.content.decode() and rules_in_force(cast.clinic) == {}
+    with pytest.raises(CommandError, match="another administrator"):
+        call_command("retention_approve", clinic=cast.clinic.name, approve=[own.pk])
+    home = reverse("admin-home")
+    sentence = "1 wish to delete earlier waits for a second person."
+    assert sentence not in first.get(home).content.decode()
+    assert sentence in other.get(home).content.decode()
+    other.post(page, {"contacts": "30", "messages": "90"})
+    numbers = list(KeepRule.objects.values_list("pk", flat=True))
+    other.post(reverse("retention-approve"), {"rule": numbers, "seen": "yes"})
+    assert rules_in_force(cast.clinic) == {"contacts": 30}, "and not what they wished themselves"
+
+
+def test_where_there_is_one_administrator_alone_the_operator_approves_at_the_server(cast: Cast) -> None:
+    ended(cast.therapy, timezone.localdate(NOW) - timedelta(days=40))
+    client = signed_in(cast.clinic_admin)
+    client.post(reverse("retention"), {"contacts": "30"})
+    wish, out = KeepRule.objects.get(), StringIO()
+    assert "manage.py retention_approve" in client.get(reverse("retention")).content.decode()
+    call_command("retention_approve", clinic=cast.clinic.name, stdout=out)
+    assert f"{wish.pk}  Patients’ e-mail addresses: 30 days" in out.getvalue()
+    assert "1 would go in the coming night" in out.getvalue() and rules_in_force(cast.clinic) == {}
+    call_command("retention_approve", clinic=cast.clinic.name, approve=[wish.pk], stdout=out)
+    assert rules_in_force(cast.clinic) == {"contacts": 30}
+    assert AuditEvent.objects.get(act="retention.approve").actor is None
 
 
 def test_the_job_of_a_clinic_and_of_the_site_do_it_at_night(cast: Cast) -> None:
