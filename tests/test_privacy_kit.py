@@ -1,5 +1,6 @@
 """The privacy kit says what the site's settings are, and nothing that it cannot know."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.utils import timezone
 from alliance_site.kit.documents import Blank, Grid, Paper, Part, Steps, markdown
 from alliance_site.kit.roles import AREAS, COLUMNS, area_of, matrix
 from alliance_site.policy import ANYONE, EMERGENCY, OPERATOR, POLICY, SIGNED_IN
-from surveys.models import KeepRule, Role
+from surveys.models import EmergencyAccess, KeepRule, Role, RoleGrant, SignIn
 from surveys.retention import years
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -105,6 +106,46 @@ def test_what_the_papers_say_follows_the_settings(cast: Cast, settings: Any) -> 
     told = text(client, sheet)
     assert "Your therapist will never see your answers." in told and "On each form you choose" not in told
     assert "You are asked whether" in told
+
+
+def test_what_the_papers_say_of_signing_in_follows_the_settings_and_the_models(
+    cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = signed_in(cast.clinic_admin)
+    record = reverse("privacy-paper", args=["record"])
+    sheet = reverse("privacy-information", args=[cast.study.pk])
+    before, told = text(client, record), text(client, sheet)
+    for words in (
+        "| App on the phone | its key, encrypted | until it is replaced, removed or reset;",
+        "its public half",
+        "two administrators of the clinic together",
+        "30 minutes without use, 12 hours at most",
+        "another confirms within 7 days",
+        "Nothing can be opened in an emergency, because no mail server is set",
+        "| Everybody who signs in gives a second factor | yes |",
+    ):
+        assert words in before, words
+    assert "People may also sign in by" not in before
+    assert "Whoever runs this site cannot open your pages." in told
+
+    settings.MAIL_STAYS_HERE, settings.EMAIL_HOST = False, "mail.example.org"
+    settings.SESSION_COOKIE_AGE, settings.OIDC_NAME = 20 * 60, "Harbour ID"
+    monkeypatch.setattr(RoleGrant, "LASTS", timedelta(days=1))
+    monkeypatch.setattr(EmergencyAccess, "LASTS", timedelta(minutes=10))
+    after, told = text(client, record), text(client, sheet)
+    assert "20 minutes without use" in after and "within 1 day." in after
+    assert "the pages of one for 10 minutes" in after and "your pages for 10 minutes" in told
+    assert "Harbour ID, which learns when they do. The second factor is asked for here" in after
+    settings.OIDC_MFA = True
+    assert "That it asks for a second factor is believed" in text(client, record)
+
+
+def test_what_is_stored_of_signing_in_is_what_the_record_says(cast: Cast) -> None:
+    """A column or a kind of factor that comes has to be told there."""
+    said = {"session_key", "session_data", "expire_date", "user", "began_at", "used_at", "browser", "system"}
+    assert {field.name for field in SignIn._meta.get_fields()} == said
+    assert site.MFA_SUPPORTED_TYPES == ["totp", "webauthn", "recovery_codes"]
+    assert ("mfa_authenticator", "data", ("secret", "seed")) in site.ENCRYPTED_IN_JSON
 
 
 def test_markdown_is_whole_and_takes_nothing_typed_for_its_own() -> None:

@@ -16,6 +16,7 @@ from surveys.models import Clinic, KeepRule, Rater, Study, StudyVersion
 from surveys.plans import in_words
 from surveys.retention import CHOSEN
 from surveys.retention_forms import time_words
+from surveys.session_store import LONGEST
 from surveys.views.notices import who_sees_patient
 
 
@@ -46,6 +47,15 @@ class Facts:
     has_backup_key: bool
     has_pseudonym_key: bool
     sends_heads: bool
+    opens_in_emergencies: bool
+    """Not where no mail would tell anybody."""
+    idle_minutes: int
+    """After which a session without a request ends; the next, at the latest after the sign-in."""
+    longest_hours: int
+    provider: str
+    """Of the organisation, by which people may sign in; empty: none."""
+    believes_provider: bool
+    """That it asked for a second factor."""
 
 
 def facts(user: Actor, clinic: Clinic) -> Facts:
@@ -65,6 +75,11 @@ def facts(user: Actor, clinic: Clinic) -> Facts:
         has_backup_key=bool(settings.BACKUP_KEY),
         has_pseudonym_key=bool(settings.PSEUDONYM_KEY),
         sends_heads=bool(settings.AUDIT_HEAD_TO),
+        opens_in_emergencies=not settings.MAIL_STAYS_HERE or settings.DEMO,
+        idle_minutes=settings.SESSION_COOKIE_AGE // 60,
+        longest_hours=int(LONGEST.total_seconds()) // 3600,
+        provider=settings.OIDC_NAME,
+        believes_provider=settings.OIDC_MFA,
     )
 
 

@@ -6,10 +6,11 @@ from django.utils.translation import gettext as _
 from alliance_site.kit.documents import Blank, Block, Grid, Paper, Part, Steps
 from alliance_site.kit.facts import Facts, StudyFacts, reminder_words, yes_no
 from alliance_site.kit.roles import matrix
+from alliance_site.kit.signing_in import emergency_words, sign_in_parts
 from surveys.retention import FIXED
 
 
-def _note(facts: Facts) -> str:
+def note(facts: Facts) -> str:
     return _(
         "Draft of %(day)s, made from the settings of this site. To be checked and completed by the "
         "clinic’s data "
@@ -50,7 +51,7 @@ def record(facts: Facts) -> Paper:
     return Paper(
         "record",
         _("Record of processing activities"),
-        _note(facts),
+        note(facts),
         [
             _responsible(facts),
             Part(
@@ -83,6 +84,7 @@ def record(facts: Facts) -> Paper:
                 ],
             ),
             Part(_("Who receives data"), _receivers(facts)),
+            *sign_in_parts(facts),
             Part(_("Time limits"), _kept(facts)),
             Part(_("Measures of security"), _measures(facts)),
         ],
@@ -114,6 +116,7 @@ def _measures(facts: Facts) -> list[Block]:
         [_("Addresses and free text about patients are encrypted in the database"), yes_no(True)],
         [_("Backups are encrypted"), yes_no(facts.has_backup_key)],
         [_("Data for research are coded"), yes_no(facts.has_pseudonym_key)],
+        [_("Everybody who signs in gives a second factor"), yes_no(True)],
         [_("Reading and changes leave a trace that is sealed"), yes_no(True)],
         [_("The newest seal leaves the machine every day"), yes_no(facts.sends_heads)],
     ]
@@ -127,7 +130,7 @@ def role_matrix(facts: Facts) -> Paper:
     return Paper(
         "roles",
         _("Role matrix"),
-        _note(facts),
+        note(facts),
         [
             Part(
                 _("Who may do what"),
@@ -149,7 +152,7 @@ def information(facts: Facts, study: StudyFacts) -> Paper:
     return Paper(
         "information",
         _("Information for patients: %(study)s") % {"study": study.name},
-        _note(facts),
+        note(facts),
         [
             _responsible(facts),
             Part(
@@ -165,6 +168,7 @@ def information(facts: Facts, study: StudyFacts) -> Paper:
                         "The administration sees that a form came in, and no answer, unless you ask for "
                         "a file of all that is kept about you."
                     ),
+                    emergency_words(facts),
                 ],
             ),
             Part(
@@ -235,7 +239,14 @@ def _risks() -> list[tuple[str, str]]:
         ),
         (
             _("An account of the staff is taken over"),
-            _("Passwords are checked and slowed down; every reading leaves a trace"),
+            _(
+                "A second factor, tries that are slowed down, sessions that end, the password again before "
+                "what is sensitive; every reading leaves a trace"
+            ),
+        ),
+        (
+            _("Somebody of the staff gives themselves more than their role"),
+            _("Two people give the roles that see most, and delete; taking a role away needs one"),
         ),
         (
             _("The database or a backup is stolen"),
@@ -257,7 +268,7 @@ def assessment(facts: Facts) -> Paper:
     return Paper(
         "assessment",
         _("Outline of a data protection impact assessment"),
-        _note(facts),
+        note(facts),
         [
             Part(
                 _("What is done"),
@@ -297,103 +308,5 @@ def assessment(facts: Facts) -> Paper:
                 _("Opinion and decision"),
                 [Blank(_("opinion of the data protection officer; decision, date, next review"))],
             ),
-        ],
-    )
-
-
-def _first_hour() -> Part:
-    return Part(
-        _("In the first hour"),
-        [
-            Steps(
-                [
-                    _(
-                        "Write down when and by whom it was noticed: the 72 hours for a report "
-                        "to the authority begin then."
-                    ),
-                    _(
-                        "Stop it: close the account on the page Staff, revoke its tokens, "
-                        "tablets and links; where the machine itself is broken into, take it off "
-                        "the network and do not delete anything."
-                    ),
-                    _("Keep what there is: a backup of now (manage.py backup) and the log."),
-                ]
-            )
-        ],
-    )
-
-
-def _first_day() -> Part:
-    return Part(
-        _("On the first day"),
-        [
-            Steps(
-                [
-                    _(
-                        "Find out what was seen: the page Trace, by person and days, names each "
-                        "patient whose pages were opened."
-                    ),
-                    _(
-                        "Ask whether the trace is whole: manage.py audit_check, with a head that "
-                        "was kept elsewhere."
-                    ),
-                    _(
-                        "Change keys that others may have: field key (manage.py "
-                        "field_keys_rotate), secret key, the database’s password, tokens."
-                    ),
-                    _(
-                        "Decide with the data protection officer whether it is a risk for the "
-                        "people concerned."
-                    ),
-                ]
-            )
-        ],
-    )
-
-
-def _three_days() -> Part:
-    return Part(
-        _("Within 72 hours"),
-        [
-            Steps(
-                [
-                    _(
-                        "Report to the authority: what happened, how many people and which data, "
-                        "what may follow, what was done. What is not known yet is handed in "
-                        "later."
-                    ),
-                    _(
-                        "Tell patients and staff where the risk for them is high, in plain "
-                        "words, and what they can do."
-                    ),
-                ]
-            ),
-            Blank(_("who decides, who writes, where it is filed")),
-        ],
-    )
-
-
-def breach(facts: Facts) -> Paper:
-    """What to do in the hours after a breach (GDPR, Articles 33 and 34)."""
-    return Paper(
-        "breach",
-        _("When data may have been seen or lost"),
-        _note(facts),
-        [
-            Part(
-                _("Whom to call"),
-                [
-                    Blank(
-                        _(
-                            "data protection officer, operator of the site, head of the clinic, with "
-                            "telephone numbers"
-                        )
-                    ),
-                    Blank(_("the supervisory authority and its form for reports")),
-                ],
-            ),
-            _first_hour(),
-            _first_day(),
-            _three_days(),
         ],
     )

@@ -9,6 +9,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from alliance_site.kit import papers
+from alliance_site.kit.breach import breach
 from alliance_site.kit.documents import Paper, markdown
 from alliance_site.kit.facts import Facts, facts, study_facts
 from surveys.clinic_access import get_administered_study_or_404
@@ -18,7 +19,7 @@ PAPERS = {
     "record": papers.record,
     "roles": papers.role_matrix,
     "assessment": papers.assessment,
-    "breach": papers.breach,
+    "breach": breach,
 }
 
 
