@@ -6,6 +6,7 @@ new one in front. A row cannot be searched by such a column.
 
 import base64
 import hashlib
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -82,3 +83,29 @@ class EncryptedBytes(models.BinaryField):
 
     def from_db_value(self, value: memoryview | None, expression: object, connection: object) -> bytes | None:
         return decrypt_bytes(bytes(value)) if value else None
+
+
+def encrypt_within(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """An object with the texts under these names encrypted, as `EncryptedWithin` stores it."""
+    return {name: encrypt(value) if name in names and value else value for name, value in values.items()}
+
+
+class EncryptedWithin(models.JSONField):
+    """An object whose texts under `names` are encrypted, each by itself; the others stand in clear."""
+
+    def __init__(self, *args: Any, names: Collection[str] = (), **options: Any) -> None:
+        self.names = tuple(names)
+        super().__init__(*args, **options)
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        return name, path, args, options | {"names": self.names}
+
+    def get_prep_value(self, value: Any) -> Any:
+        return encrypt_within(value, self.names) if isinstance(value, Mapping) else value
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        found = super().from_db_value(value, expression, connection)
+        if not isinstance(found, Mapping):
+            return found
+        return {name: decrypt(text) if name in self.names and text else text for name, text in found.items()}

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from surveys.fields import EncryptedBytes, EncryptedText, renewed
+from surveys.fields import EncryptedBytes, EncryptedText, EncryptedWithin, renewed
 
 # A piece of a file is about a megabyte.
 BATCH, BATCH_OF_BYTES = 200, 8
@@ -49,10 +49,15 @@ class Rewritten:
 def encrypted_cells() -> list[Cell]:
     """Every encrypted column of the models, and those that the site names in ENCRYPTED_IN_JSON."""
     found = [
-        Cell(model._meta.db_table, str(field.column), is_bytes=isinstance(field, EncryptedBytes))
+        Cell(
+            model._meta.db_table,
+            str(field.column),
+            is_bytes=isinstance(field, EncryptedBytes),
+            names=field.names if isinstance(field, EncryptedWithin) else (),
+        )
         for model in apps.get_models()
         for field in model._meta.local_fields
-        if isinstance(field, EncryptedText | EncryptedBytes)
+        if isinstance(field, EncryptedText | EncryptedBytes | EncryptedWithin)
     ]
     return found + [Cell(table, column, names=names) for table, column, names in settings.ENCRYPTED_IN_JSON]
 

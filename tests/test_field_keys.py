@@ -1,6 +1,7 @@
 """What is written about people stands encrypted in the database, and its key can be changed in use."""
 
 import io
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,8 +19,15 @@ from alliance_site.backups import programs
 from alliance_site.factors import factor_of
 from analytics.models import DipReview
 from surveys import rekey
-from surveys.fields import EncryptedBytes, EncryptedText, decrypt, encrypt
-from surveys.models import EmergencyAccess, ImportBatch, ImportChunk, ImportedPerson, Patient
+from surveys.fields import EncryptedBytes, EncryptedText, EncryptedWithin, decrypt, encrypt, is_encrypted
+from surveys.models import (
+    EmergencyAccess,
+    ImportBatch,
+    ImportChunk,
+    ImportedPerson,
+    ImportRejection,
+    Patient,
+)
 from tests import factories
 from tests.conftest import Cast
 from tests.sign_in import give_app
@@ -120,7 +128,7 @@ def review_of(cast: Cast, reason: str) -> DipReview:
 
 def plant(cast: Cast) -> dict[str, str]:
     """A canary of its own in every encrypted column of ours; by column, what it is."""
-    ours = [cell for cell in rekey.encrypted_cells() if not cell.names]
+    ours = [cell for cell in rekey.encrypted_cells() if cell.table.startswith(("surveys_", "analytics_"))]
     words = {str(cell): f"{CANARY}-{n}" for n, cell in enumerate(ours)}
     contact, code = words["surveys_patient.contact"], words["surveys_importedperson.code"]
     Patient.objects.filter(pk=cast.therapy.patient_id).update(contact=contact)
@@ -132,6 +140,8 @@ def plant(cast: Cast) -> dict[str, str]:
     )
     content = words["surveys_importchunk.content"].encode()
     ImportChunk.objects.create(batch=batch, number=0, content=content)
+    cell = {"value": words["surveys_importrejection.values"], "low": 1}
+    ImportRejection.objects.create(batch=batch, row=2, reason="out_of_range", values=cell)
     ImportedPerson.objects.create(batch=batch, patient=cast.therapy.patient, code=code)
     review_of(cast, words["analytics_dipreview.reason"])
     EmergencyAccess.objects.create(
@@ -152,12 +162,13 @@ def read_back() -> dict[str, str]:
         (model, field)
         for model in apps.get_models()
         for field in model._meta.local_fields
-        if isinstance(field, EncryptedText | EncryptedBytes)
+        if isinstance(field, EncryptedText | EncryptedBytes | EncryptedWithin)
     ]
     found = {}
     for model, field in fields:
         for value in filter(None, model._default_manager.values_list(field.name, flat=True)):
-            text = value.decode() if isinstance(value, bytes) else value
+            text = value["value"] if isinstance(value, dict) else value
+            text = text.decode() if isinstance(text, bytes) else text
             found[f"{model._meta.db_table}.{field.column}"] = text
     return found
 
@@ -248,10 +259,10 @@ def test_a_rotation_that_was_ended_goes_on_and_a_lost_key_is_said(
     assert whole(first).n_changed == 1
     assert whole(first) == rekey.Rewritten(1, 0, 0)
     settings.FIELD_KEYS = ["a third key that never wrote a row, but long enough to be one"]
-    with pytest.raises(CommandError, match="8 values cannot be read"):
+    with pytest.raises(CommandError, match="9 values cannot be read"):
         rotate()
     settings.FIELD_KEYS = [NEW, OLD]
-    assert "7 of them since now" in rotate()
+    assert "8 of them since now" in rotate()
     assert read_back() == changed_key
 
 
@@ -277,7 +288,7 @@ def test_values_in_the_json_of_another_application_are_rotated_once_they_are_nam
         )
     settings.FIELD_KEYS = [NEW, OLD]
     settings.ENCRYPTED_IN_JSON = [("others", "data", ("secret", "codes"))]
-    (cell,) = [cell for cell in rekey.encrypted_cells() if cell.names]
+    (cell,) = [cell for cell in rekey.encrypted_cells() if cell.table == table_of_others]
     assert rekey.rekey(cell) == rekey.Rewritten(2, 1, 0)
     settings.FIELD_KEYS = [NEW]
     with connection.cursor() as cursor:
@@ -292,7 +303,7 @@ def test_second_factors_work_on_under_the_new_key(cast: Cast, settings: Any) -> 
     secret = give_app(cast.therapist)
     codes = RecoveryCodes.activate(cast.therapist).generate_codes()
     settings.FIELD_KEYS = [NEW, OLD]
-    (cell,) = [cell for cell in rekey.encrypted_cells() if cell.names]
+    (cell,) = [cell for cell in rekey.encrypted_cells() if cell.table == "mfa_authenticator"]
     assert rekey.rekey(cell) == rekey.Rewritten(2, 2, 0)
     settings.FIELD_KEYS = [NEW]
     assert factor_of(cast.therapist, code_of(secret)) is not None
@@ -345,3 +356,26 @@ def test_what_was_written_before_is_encrypted_by_the_migration_and_back(cast: Ca
     with connection.cursor() as cursor:
         cursor.execute("SELECT file_name FROM surveys_importbatch")
         assert decrypt(cursor.fetchone()[0]) == "people.csv"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+def test_rejected_cells_of_before_are_encrypted_by_the_migration_and_back(cast: Cast) -> None:
+    batch = batch_of(cast, file_name="people.csv")
+    values = {"value": "Eva Berg", "low": 1, "high": 7}
+    ImportRejection.objects.create(batch=batch, row=2, reason="out_of_range", values=values)
+    ImportRejection.objects.create(batch=batch, row=3, reason="double", values={"other": 2})
+    try:
+        call_command("migrate", "surveys", "0029", verbosity=0)
+        assert [values, {"other": 2}] == stored_rejections()
+    finally:
+        call_command("migrate", verbosity=0)
+    first, second = stored_rejections()
+    assert is_encrypted(first["value"].encode()) and (first["low"], second) == (1, {"other": 2})
+    assert ImportRejection.objects.get(row=2).values == values
+
+
+def stored_rejections() -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT "values"::text FROM surveys_importrejection ORDER BY row')
+        return [json.loads(text) for (text,) in cursor.fetchall()]

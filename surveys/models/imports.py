@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from surveys.fields import EncryptedBytes, EncryptedText
+from surveys.fields import EncryptedBytes, EncryptedText, EncryptedWithin
 from surveys.ids import uuid7
 from surveys.models.clinic import Clinic, User
 from surveys.models.people import Patient, Therapist
@@ -84,11 +84,16 @@ class ImportChunk(models.Model):
 class ImportRejection(models.Model):
     """One form of the file that is not taken over, and why."""
 
+    # What stood in the cell: of a column that was chosen wrongly, anything about anybody.
+    CELL = ("value",)
+
     batch = models.ForeignKey(ImportBatch, on_delete=models.CASCADE, related_name="rejections")
     row = models.PositiveIntegerField(help_text="As a spreadsheet counts: the names of the columns are row 1")
     column = models.CharField(max_length=120, blank=True)
     reason = models.CharField(max_length=40, help_text="A code of `surveys.imports.reasons`")
-    values = models.JSONField(default=dict, help_text="Of the sentence; never a code of a person")
+    values = EncryptedWithin(
+        default=dict, names=CELL, help_text="Of the sentence; what stood in the cell is encrypted"
+    )
 
     class Meta:
         indexes = [models.Index(fields=["batch", "row", "id"], name="import_rejection_by_row")]

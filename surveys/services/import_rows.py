@@ -21,11 +21,12 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from surveys.fields import encrypt_within
 from surveys.ids import uuid7
 from surveys.imports import source
 from surveys.imports.mapping import Mapping
 from surveys.imports.rows import Entry, Rejected, RowReader, looks_like_names
-from surveys.models import ImportBatch, ImportedPerson, Instrument
+from surveys.models import ImportBatch, ImportedPerson, ImportRejection, Instrument
 from surveys.services.import_sql import CHECKS, COMPARE, COUNTS, DIFFERENT, KNOWN, TABLES
 
 Report = Callable[[str, int, int], None]
@@ -132,7 +133,7 @@ def _read(
                 n += 1
                 if isinstance(found, Rejected):
                     reason = found.reason
-                    values = json.dumps(dict(reason.values))
+                    values = json.dumps(encrypt_within(reason.values, ImportRejection.CELL))
                     write_fault((n, found.row, reason.column, reason.code, values))
                 else:
                     patient = patients.setdefault(found.patient, len(patients))

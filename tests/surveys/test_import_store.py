@@ -14,6 +14,7 @@ from django.utils import timezone
 import analytics.tasks  # noqa: F401  registers what hangs on ratings
 import surveys.tasks  # noqa: F401  registers the jobs
 from surveys import jobs
+from surveys.import_pages import first_rejected
 from surveys.imports.guess import guess
 from surveys.models import (
     Assignment,
@@ -132,6 +133,16 @@ def test_a_check_stores_nothing_and_says_of_every_row_what_becomes_of_it(cast: C
         (12, "", "ragged"),
     ]
     assert Therapy.objects.count() == before and not Response.objects.filter(channel="import").exists()
+
+
+def test_what_stood_in_a_rejected_cell_is_encrypted_and_shown_to_who_brought_the_file(cast: Cast) -> None:
+    batch = uploaded(cast, table(form(answers=["Eva Berg"] + [5] * 11), form(rater="aunt Eva")))
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT string_agg("values"::text, %s) FROM surveys_importrejection', [" "])
+        stored = cursor.fetchone()[0]
+    assert "value" in stored and "Eva" not in stored
+    shown = [row.why for row in first_rejected(batch)]
+    assert shown[0] == "“Eva Berg” is no number." and "“aunt Eva”" in shown[1]
 
 
 def test_a_row_that_lies_across_the_first_piece_of_a_file_is_no_fault_of_it(cast: Cast) -> None:
