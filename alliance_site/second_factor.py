@@ -27,7 +27,7 @@ from surveys.services.sign_ins import sign_ins_end
 
 # What the mail to the owner says was changed.
 SET_UP = _("An app on the phone was set up for it.")
-REPLACED = _("The app on the phone was replaced by another one, and you were signed out everywhere else.")
+REPLACED = _("The app on the phone was replaced by another one.")
 APP_REMOVED = _("The app on the phone was removed.")
 PASSKEY_ADDED = _("A passkey was added.")
 PASSKEY_REMOVED = _("A passkey was removed.")
@@ -59,13 +59,10 @@ class SetUpApp(ActivateTOTPView):
     @transaction.atomic
     def form_valid(self, form: Form) -> HttpResponse:
         user = person(self.request.user)
-        is_first = not has_factor(user)
         n_old, _kinds = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).delete()
         response: HttpResponse = super().form_valid(form)
         prove(self.request, user, Authenticator.Type.TOTP.value)
-        if is_first or n_old:
-            _end_others(self.request)
-        tell_change(user, REPLACED if n_old else SET_UP)
+        _changed(self.request, REPLACED if n_old else SET_UP)
         return response
 
 
@@ -90,13 +87,9 @@ class AddPasskey(AddWebAuthnView):
 
     @transaction.atomic
     def form_valid(self, form: Form) -> HttpResponse:
-        user = person(self.request.user)
-        is_first = not has_factor(user)
         response: HttpResponse = super().form_valid(form)
-        prove(self.request, user, Authenticator.Type.WEBAUTHN.value)
-        if is_first:
-            _end_others(self.request)
-        tell_change(user, PASSKEY_ADDED)
+        prove(self.request, person(self.request.user), Authenticator.Type.WEBAUTHN.value)
+        _changed(self.request, PASSKEY_ADDED)
         return response
 
 
@@ -129,18 +122,20 @@ class NewCodes(GenerateRecoveryCodesView):
         user = person(self.request.user)
         response: HttpResponse = super().form_valid(form)
         audit.record("factor.codes", subject=user, actor=user)
-        tell_change(user, NEW_CODES)
+        _changed(self.request, NEW_CODES)
         return response
 
 
 def _removed(request: HttpRequest, kind: Authenticator.Type, sentence: object) -> None:
     user = person(request.user)
     audit.record("factor.remove", subject=user, actor=user, kind=kind.value)
-    tell_change(user, sentence)
+    _changed(request, sentence)
 
 
-def _end_others(request: HttpRequest) -> None:
-    """Whoever else is signed in as this person gave less, or what no longer holds."""
+def _changed(request: HttpRequest, sentence: object) -> None:
+    """Whoever else is signed in as this person gave less, what no longer holds, or may be whom the change is
+    to keep out; the mail is for the owner who did not make it."""
     user = person(request.user)
     others = SignIn.objects.exclude(session_key=request.session.session_key)
     sign_ins_end(user=user, rows=others, actor=user)
+    tell_change(user, sentence)

@@ -39,15 +39,15 @@ def give_app(user: User, secret: str = SECRET) -> str:
     return secret
 
 
-def give_passkey(user: User, name: str) -> Authenticator:
-    """A key as a browser would have made it, whose other half nobody has."""
+def passkey_credential(challenge: str = "AA") -> dict[str, object]:
+    """A key as a browser makes it when a page asks with this challenge; its other half nobody has."""
     key = ES256.from_cryptography_key(ec.generate_private_key(ec.SECP256R1()).public_key())
     number = secrets.token_bytes(16)
     flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.AT
     made = AttestedCredentialData.create(Aaguid.NONE, number, key)
     data = AuthenticatorData.create(sha256(b"testserver"), flags, 0, made)
-    client = {"type": "webauthn.create", "challenge": "AA", "origin": "https://testserver"}
-    credential = {
+    client = {"type": "webauthn.create", "challenge": challenge, "origin": "https://testserver"}
+    return {
         "id": websafe_encode(number),
         "rawId": websafe_encode(number),
         "type": "public-key",
@@ -56,7 +56,10 @@ def give_passkey(user: User, name: str) -> Authenticator:
             "attestationObject": websafe_encode(AttestationObject.create("none", data, {})),
         },
     }
+
+
+def give_passkey(user: User, name: str) -> Authenticator:
     row: Authenticator = Authenticator.objects.create(
-        user=user, type="webauthn", data={"name": name, "credential": credential}
+        user=user, type="webauthn", data={"name": name, "credential": passkey_credential()}
     )
     return row

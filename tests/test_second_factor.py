@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
 from django.core.cache import cache
@@ -21,7 +22,7 @@ from surveys.models import AuditEvent, FactorReset, Membership, Role, User
 from surveys.services.factor_resets import ResetRefused, reset_ask, reset_confirm
 from tests import factories
 from tests.conftest import Cast, confirm, signed_in
-from tests.sign_in import BACKEND, SECRET, give_app, give_passkey
+from tests.sign_in import BACKEND, SECRET, give_app, give_passkey, passkey_credential
 from tests.totp import code_of
 
 LOGIN, CODE, APP = "/accounts/login/", "/accounts/2fa/authenticate/", "/accounts/2fa/totp/activate/"
@@ -208,21 +209,64 @@ def test_who_has_a_factor_confirms_before_any_change_of_it_even_right_after_the_
     assert client.get(path).status_code == 200
 
 
-def test_a_new_app_ends_the_other_sign_ins_and_its_owner_is_told(
-    cast: Cast, django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]]
+def add_passkey(client: Client) -> None:
+    page = client.get("/accounts/2fa/webauthn/add/").content.decode()
+    asked = json.loads(re.search(r'<script id="js_data"[^>]*>(.+?)</script>', page)[1])
+    credential = passkey_credential(asked["creation_options"]["publicKey"]["challenge"])
+    sent = {"name": "Desk", "credential": json.dumps(credential)}
+    answer = client.post("/accounts/2fa/webauthn/add/", sent)
+    assert answer.status_code == 302, answer.content.decode()
+
+
+def replace_app(client: Client) -> None:
+    enrol(client, then=OVERVIEW)
+
+
+def remove_passkey(client: Client) -> None:
+    key = Authenticator.objects.get(type="webauthn", data__name="Laptop")
+    client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/")
+
+
+def remove_app(client: Client) -> None:
+    client.post("/accounts/2fa/totp/deactivate/")
+
+
+def new_codes(client: Client) -> None:
+    client.post("/accounts/2fa/recovery-codes/generate/")
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "act"),
+    [
+        (replace_app, "replaced by another one", "factor.add"),
+        (add_passkey, "A passkey was added", "factor.add"),
+        (remove_passkey, "A passkey was removed", "factor.remove"),
+        (remove_app, "The app on the phone was removed", "factor.remove"),
+        (new_codes, "New recovery codes were made", "factor.codes"),
+    ],
+)
+def test_every_change_of_a_factor_ends_the_other_sign_ins_is_told_and_leaves_a_trace(
+    cast: Cast,
+    django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]],
+    change: Callable[[Client], None],
+    words: str,
+    act: str,
 ) -> None:
     give_app(cast.therapist)
+    give_passkey(cast.therapist, "Laptop")
+    RecoveryCodes.activate(cast.therapist)
     here, elsewhere = signed_in(cast.therapist), signed_in(cast.therapist)
     assert elsewhere.get("/caseload/").status_code == 200
     with django_capture_on_commit_callbacks(execute=True):
-        enrol(here, then=CODES)
+        change(here)
     assert here.get("/caseload/").status_code == 200
     assert elsewhere.get("/caseload/")["Location"].startswith(LOGIN)
     assert [letter.to for letter in mail.outbox] == [[cast.therapist.email]]
-    assert "replaced by another one" in mail.outbox[0].body
+    assert words in mail.outbox[0].body and "signed out everywhere else" in mail.outbox[0].body
+    assert AuditEvent.objects.get(act=act).actor == cast.therapist
 
 
-def test_every_other_change_of_a_factor_is_told_and_a_failing_mail_server_undoes_none(
+def test_the_first_factor_is_told_and_a_failing_mail_server_undoes_no_change(
     cast: Cast,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -231,14 +275,8 @@ def test_every_other_change_of_a_factor_is_told_and_a_failing_mail_server_undoes
     client = with_password(cast.therapist.email)
     with django_capture_on_commit_callbacks(execute=True):
         enrol(client)
-    key = give_passkey(cast.therapist, "Desk")
+    assert "An app on the phone was set up" in mail.outbox[0].body
     confirm(client, cast.therapist)
-    with django_capture_on_commit_callbacks(execute=True):
-        client.post("/accounts/2fa/recovery-codes/generate/")
-        client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/")
-    told = [letter.body for letter in mail.outbox]
-    words = ("was set up", "New recovery codes", "A passkey was removed")
-    assert [word in body for word, body in zip(words, told, strict=True)] == [True] * 3
     monkeypatch.setattr("surveys.services.factor_resets.send_mail", Mock(side_effect=OSError))
     give_passkey(cast.therapist, "Desk")
     with django_capture_on_commit_callbacks(execute=True):
