@@ -26,7 +26,7 @@ def backwards(_apps: StateApps, _editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("surveys", "0029_say_when_addresses_were_entered")]
+    dependencies = [("surveys", "0030_keep_rows_of_clinics_apart")]
     operations = [
         migrations.AlterField(
             "importrejection",
