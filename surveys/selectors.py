@@ -75,8 +75,9 @@ def _one(rows: QuerySet[Any], value: Aggregate) -> Subquery:
 
 
 def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
-    """Therapies, running ones first, each with its session and form counts and the time of its last session,
-    and of the last line of its log, held or not."""
+    """Therapies, running ones first and of these the one last held, each with its session and form counts and
+    the time of the last line of its log, held or not. What is counted is counted of the rows of a page alone:
+    the order stands in the therapies."""
     sessions = Session.objects.filter(therapy=OuterRef("pk"))
     asked = Assignment.objects.filter(session__therapy=OuterRef("pk")).exclude(
         state=Assignment.State.WITHDRAWN
@@ -90,13 +91,12 @@ def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
         .annotate(
             n_sessions=_one(sessions, Max("number")),
             last_logged=_one(sessions, Max("held_at")),
-            last_session=_one(sessions.filter(status=Session.Status.HELD), Max("held_at")),
             n_patient_due=forms(Rater.PATIENT),
             n_patient_received=forms(Rater.PATIENT, state__in=RECEIVED),
             n_therapist_due=forms(Rater.THERAPIST),
             n_therapist_received=forms(Rater.THERAPIST, state__in=RECEIVED),
         )
-        .order_by(F("ended_on").desc(nulls_first=True), F("last_session").desc(nulls_last=True), "code")
+        .order_by(F("ended_on").desc(nulls_first=True), F("last_held_at").desc(nulls_last=True), "code")
     )
 
 

@@ -55,7 +55,7 @@ def _facts(therapy: Therapy, n_open: int, late: tuple[str, ...]) -> Facts:
         therapist=therapy.therapist.code,
         is_running=therapy.ended_on is None,
         n_sessions=counted["n_sessions"] or 0,
-        last_session=counted["last_session"],
+        last_session=therapy.last_held_at,
         is_stopped=therapy.stopped_at is not None,
         is_quiet=counted["is_quiet"],
         late=late,

@@ -124,6 +124,10 @@ class Therapy(models.Model):
     batch = models.ForeignKey(
         "surveys.ImportBatch", on_delete=models.PROTECT, null=True, blank=True, related_name="therapies"
     )
+    # Written by triggers in the transaction that changes a session; no service writes it.
+    last_held_at = models.DateTimeField(
+        null=True, editable=False, help_text="Of its last held session; the database keeps it"
+    )
 
     class Meta:
         verbose_name_plural = "therapies"
@@ -138,6 +142,15 @@ class Therapy(models.Model):
                 condition=Q(ended_on=None),
                 name="therapy_open_once_per_patient_and_study",
             ),
+        ]
+        indexes = [
+            # The order of `surveys.selectors.with_progress`.
+            models.Index(
+                F("ended_on").desc(nulls_first=True),
+                F("last_held_at").desc(nulls_last=True),
+                "code",
+                name="therapy_last_held_first",
+            )
         ]
 
     def __str__(self) -> str:

@@ -229,6 +229,9 @@ class Desk:
         log, there, received = self.state()
         assert sorted(log.values()) == sorted((at.timestamp(), status) for at, status in self.entered)
         assert dict(self.therapy.sessions.values_list("pk", "number")) == tell_numbers(log)
+        self.therapy.refresh_from_db(fields=["last_held_at"])
+        held = [at for at, status in self.entered if status == "held"]
+        assert self.therapy.last_held_at == max(held, default=None)
         told = tell(self.versions, log, self.therapy.arm, received)
         assert told.keys() <= there.keys()
         for key, rule in told.items():
