@@ -70,7 +70,7 @@ def fill(apps, _schema_editor):
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("surveys", "0029_say_when_addresses_were_entered")]
+    dependencies = [("surveys", "0031_encrypt_rejected_cells")]
     operations = [
         migrations.SeparateDatabaseAndState(
             [migrations.RunSQL(ADD, DROP)],
