@@ -200,13 +200,13 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105  asks nothing
 ACCOUNT_SESSION_REMEMBER = False
 # How long a password that was given again counts, for what `alliance_site.policy` lists as CONFIRMED.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-# Wrong passwords are counted for an account at an address, wrong codes for an account
-# (`alliance_site.accounts`): the more there are, the longer the wait, and never more than an hour. A whole
-# clinic may have one address.
+# Wrong passwords are counted for an account at an address (a whole clinic may have one), wrong codes for an
+# account (`alliance_site.accounts`): the more there are, the longer the wait, and never more than an hour.
 ACCOUNT_RATE_LIMITS = {"login": "120/m/ip", "login_failed": "60/m/ip,5/m/key,20/15m/key,60/h/key"}
 
 # The second factor, which everybody has (`alliance_site.factors`)

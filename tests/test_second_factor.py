@@ -13,8 +13,9 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from surveys.fields import decrypt
@@ -337,6 +338,23 @@ def test_whoever_guesses_waits_for_one_hash_and_reads_one_sentence_whatever_the_
         sentences.add(re.search(r'role="alert"[^>]*>\s*<p>([^<]+)</p>', page)[1])
         assert len(hashed) == 1, email
     assert sentences == {"E-mail address or password is not right."}
+
+
+def test_who_asks_for_a_new_password_waits_for_the_same_whatever_the_address(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    monkeypatch.setattr(MD5PasswordHasher, "encode", lambda *_words, **_more: hashed.append(1))
+    User.objects.filter(pk=cast.colleague.pk).update(is_active=False)
+    found = set()
+    for email in ("nobody@example.org", cast.therapist.email, cast.supervisor.email, cast.colleague.email):
+        cache.clear()
+        with CaptureQueriesContext(connection) as queries:
+            answer = Client().post("/accounts/password/reset/", {"email": email})
+        verbs = tuple(row["sql"].split()[0] for row in queries)
+        found.add((answer.status_code, answer["Location"], verbs, len(hashed)))
+        assert mail.outbox.pop().to == [email] and not mail.outbox
+    assert len(found) == 1 and found.pop()[-1] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Whether somebody who has no account can be told by the time of an answer.
+
+    python benchmarks/sign_in.py [--rounds 200]
+
+Prints one JSON object.  By turns, in an order that changes: a wrong password for an address with an account
+and for one without, through the whole of Django with the hash that a clinic has (Argon2); and a request for a
+new password for both.  Each is another account from another network address: no limit of tries is met.
+`ratio`: median time of the known address over that of the unknown one, the one of the two that is farther
+from 1; `ms_apart`: the difference of the medians.  Without network and mail server: mails stay in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import secrets
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+LOGIN, RESET = "/accounts/login/", "/accounts/password/reset/"
+WARM = 10
+
+
+def people(n: int) -> list[str]:
+    """Accounts with one hash; who can sign in is not the question."""
+    from django.contrib.auth.hashers import make_password  # noqa: PLC0415
+
+    from surveys.models import User  # noqa: PLC0415
+
+    hashed = make_password(secrets.token_urlsafe(20))
+    rows = [User(email=f"known-{number:05}@example.org", password=hashed) for number in range(n)]
+    User.objects.bulk_create(rows)
+    return [row.email for row in rows]
+
+
+def seconds(url: str, sent: dict[str, str], number: int, status: int) -> float:
+    from django.core import mail  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+
+    mail.outbox = []
+    client = Client(REMOTE_ADDR=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
+    client.get(url, secure=True)
+    start = time.perf_counter()
+    answer = client.post(url, sent, secure=True)
+    took = time.perf_counter() - start
+    assert answer.status_code == status, (url, answer.status_code)
+    assert len(mail.outbox) == (url == RESET)
+    return took
+
+
+def compare(url: str, known: list[str], fields: dict[str, str], name: str, status: int) -> dict[str, Any]:
+    times: dict[str, list[float]] = {"known": [], "unknown": []}
+    order = random.Random(1)  # noqa: S311
+    number = 0
+    for turn, email in enumerate(known):
+        pair = [("known", email), ("unknown", email.replace("known", "other"))]
+        order.shuffle(pair)
+        for kind, address in pair:
+            number += 1
+            took = seconds(url, fields | {name: address}, number, status)
+            if turn >= WARM:
+                times[kind].append(took)
+    of_known, of_unknown = (statistics.median(times[kind]) for kind in ("known", "unknown"))
+    return {
+        "ratio": round(of_known / of_unknown, 4),
+        "ms_apart": round(1000 * (of_known - of_unknown), 3),
+        "ms_known": round(1000 * of_known, 2),
+        "ms_unknown": round(1000 * of_unknown, 2),
+        # How far two halves of the same kind are apart: what such a difference may be by chance.
+        "ms_apart_by_chance": round(1000 * _halves(times["unknown"]), 3),
+    }
+
+
+def _halves(times: list[float]) -> float:
+    return statistics.median(times[::2]) - statistics.median(times[1::2])
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    known = people(rounds + WARM)
+    wrong = {"password": "not the password of anybody"}
+    found = {
+        "wrong password": compare(LOGIN, known, wrong, "login", 200),
+        "new password asked for": compare(RESET, known, {}, "email", 302),
+    }
+    return {
+        "name": "known and unknown addresses at the sign-in",
+        "ratio": max((row["ratio"] for row in found.values()), key=lambda ratio: abs(ratio - 1)),
+        "against": "the same request with an address that has no account",
+        "rounds": rounds,
+        "pages": found,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=200)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        # The server has a user of its own, who must be able to enter.
+        os.chmod(folder, 0o755)  # noqa: S103
+        from alliance_site.embedded import EmbeddedPostgres  # noqa: PLC0415  reads the environment
+
+        cluster = EmbeddedPostgres(Path(folder) / "postgres", durable=False)
+        os.environ |= {
+            "DATABASE_URL": cluster.start(),
+            "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+            "SECRET_KEY": secrets.token_urlsafe(64),
+            "FIELD_KEY": secrets.token_urlsafe(64),
+            "ALLOWED_HOSTS": "testserver",
+            "HTTPS": "1",
+            "VAR": folder,
+            "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
+        }
+        try:
+            import django  # noqa: PLC0415
+            from django.conf import settings  # noqa: PLC0415
+            from django.core.management import call_command  # noqa: PLC0415
+
+            # Nothing is collected for it.
+            plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+            settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+            settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+            django.setup()
+            call_command("migrate", verbosity=0)
+            print(json.dumps(measure(chosen.rounds)))
+        finally:
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    main()
