@@ -4,6 +4,11 @@ differ; until when a form is open, and when a mail is due, must not depend on wh
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import DateTimeField, Func
+
+# The time of this moment as a column of a row that is read or locked anyway: no statement of its own. Of who
+# waits for a lock it may be the time before.
+NOW = Func(function="clock_timestamp", output_field=DateTimeField())
 
 
 def now() -> datetime:

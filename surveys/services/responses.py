@@ -123,8 +123,9 @@ def drafts_save(
 ) -> None:
     """Keeps answers of an open form, and sharing choice and language where they are given; raises FormClosed
     when the form is no longer open."""
-    assignment = Assignment.objects.select_for_update().get(pk=opening.assignment_id)
-    now = clock.now()
+    rows = Assignment.objects.select_for_update().annotate(now=clock.NOW)
+    assignment = rows.get(pk=opening.assignment_id)
+    now = assignment.now
     if form_state(assignment, now) is not LinkState.OPEN:
         raise FormClosed("This form can no longer be changed.")
     chosen = {"sharing": sharing, "language": language or None}
@@ -169,8 +170,8 @@ def response_submit(
     The same key with the same answers returns the first response; raises AlreadyReceived, DifferentAnswers,
     FormClosed or WrongKey.
     """
-    now = at or clock.now()
-    assignment, is_over = _locked(opening)
+    assignment, is_over, now = _locked(opening)
+    now = at or now
     if client_key != opening.client_key:
         raise WrongKey("The form on this page is not the one that was opened here.")
     form = assignment.instrument.form
@@ -206,18 +207,21 @@ def response_submit(
     return response
 
 
-def _locked(opening: Opening) -> tuple[Assignment, bool]:
-    """The form, which nobody else changes until the end of the transaction; and whether it may have been
-    received. Who waited for the lock sees the new state of the form, but of other rows what was there
-    before."""
+def _locked(opening: Opening) -> tuple[Assignment, bool, datetime]:
+    """The form, which nobody else changes until the end of the transaction; whether it may have been
+    received; and the time. Who waited for the lock sees the new state of the form, but of other rows what was
+    there before."""
     assignment = (
         Assignment.objects.select_for_update(of=("self",))
         .select_related("study", "session")
-        .annotate(is_answered=RawSQL(_IS_ANSWERED, [], BooleanField()))  # noqa: S611  text of our own
+        .annotate(
+            is_answered=RawSQL(_IS_ANSWERED, [], BooleanField()),  # noqa: S611  text of our own
+            now=clock.NOW,
+        )
         .get(pk=opening.assignment_id)
     )
     assignment.instrument = instrument_of(assignment.instrument_id)
-    return assignment, assignment.is_answered or assignment.state not in OPEN
+    return assignment, assignment.is_answered or assignment.state not in OPEN, assignment.now
 
 
 def _replay(received: Response, answers: Mapping[int, int], sharing: str, client_key: uuid.UUID) -> Response:

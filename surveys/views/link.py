@@ -1,5 +1,7 @@
 """A patient's link: the start page, which changes nothing, and its button, which opens the form."""
 
+from datetime import datetime
+
 from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -33,19 +35,20 @@ from surveys.views.wording import wording_of
 
 def link(request: HttpRequest, token: str) -> HttpResponse:
     """The start page; only its button (POST) opens the form, so that mail scanners change nothing."""
-    found = get_link(token, clock.now())
+    now = clock.now()
+    found = get_link(token, now)
     if found.assignment is None:
         return unknown(request)
     if found.state is not LinkState.OPEN:
         return _over(request, found, found.assignment, token)
     if request.method == "POST":
         return _start(request, found.assignment)
-    return render(request, "surveys/start.html", start_page(request, found.assignment))
+    return render(request, "surveys/start.html", start_page(request, found.assignment, now))
 
 
 def unanswered(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     """The start page again, for somebody who has not said yet whether they agree."""
-    context = {**start_page(request, assignment), "is_unanswered": True}
+    context = {**start_page(request, assignment, clock.now()), "is_unanswered": True}
     return render(request, "surveys/start.html", context, status=422)
 
 
@@ -79,9 +82,9 @@ def _start(request: HttpRequest, assignment: Assignment) -> HttpResponse:
     return response
 
 
-def start_page(request: HttpRequest, assignment: Assignment) -> dict[str, object]:
+def start_page(request: HttpRequest, assignment: Assignment, now: datetime) -> dict[str, object]:
     """A link that is still open after the closing time leads to a form that was begun before it."""
-    is_late = clock.now() > assignment.closes_at
+    is_late = now > assignment.closes_at
     opening = _opening_here(request, assignment)
     wish = request.POST.get("language", "") or request.GET.get("language", "")
     wording = wording_of(assignment, opening, wish)

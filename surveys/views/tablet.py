@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from surveys import clock
 from surveys.access import browser_hash, get_opening_or_404, get_patient_form_or_404, person
 from surveys.browsers import (
     bound,
@@ -146,7 +147,7 @@ def begin(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
         except FormClosed:
             return closed(request, opening.assignment)
         return see_other("form", assignment_id)
-    context = {**start_page(request, opening.assignment), "is_begun": False}
+    context = {**start_page(request, opening.assignment, clock.now()), "is_begun": False}
     return render(request, "surveys/start.html", context)
 
 
