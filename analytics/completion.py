@@ -1,22 +1,29 @@
-"""The completion page of a study: what its tables and pictures are made of."""
+"""The completion page of a study: what its tables and pictures are made of.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+What can be counted at once is counted for each reader. What cannot is counted by a job and kept; the page
+says of when it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import NamedTuple
 from uuid import UUID
 
 from django.core.cache import cache
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from analytics.disclosure import MIN_PATIENTS, MIN_THERAPISTS, Share, told_apart
-from surveys import completion
+from surveys import completion, jobs
 from surveys.access import Actor
 from surveys.clinic_access import administered_studies
 from surveys.completion import NONE, Delay, Forms, TherapistForms
-from surveys.models import Clinic, Rater, Study, Therapist
+from surveys.models import Clinic, Job, Rater, Study, Therapist
+from surveys.progress import silent
 
 RATERS = (Rater.PATIENT.value, Rater.THERAPIST.value)
 
@@ -52,21 +59,16 @@ REASONS = {
     completion.NOT_NEEDED: _("Asked for no more: the plan or another form covers it"),
 }
 
-# Of a very large study the counts take seconds. They are kept for a hundred times as long as they took, and
-# the page says of when they are; where they are quick, they are always new.
+JOB = "count_completion"
+Report = Callable[[str, int, int], None]
+# Milliseconds that a reader waits for one of the counts; what takes longer is done by the job.
+PATIENCE = 250
+# Seconds. What took longer is kept, and counted again by the job when it is older than a hundred times as
+# long. After a day it is no answer any more.
 SLOW = 0.5
 KEPT = 100
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What is counted, as of one time."""
-
-    at: datetime
-    by_therapist: TherapistForms
-    by_session: Mapping[tuple[str, str], Mapping[int, Forms]]
-    delays: Mapping[str, Delay | None]
-    sessions: Mapping[str, int]
+LONGEST = timedelta(days=1)
+CANCELLED = "57014"
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,18 @@ class FormLine:
         return share_of(self.forms)
 
 
-@dataclass(frozen=True)
-class TherapistLine:
-    """Forms about the sessions of one therapist, or of several together (`code` is empty)."""
+class TherapistLine(NamedTuple):
+    """Forms about the sessions of one therapist, or of several together (`code` is empty): of each of
+    `RATERS`, how many were received of how many. A large clinic has thousands of them in one kept answer."""
 
     code: str
     n_patients: int
-    forms: Mapping[str, Forms]
+    counts: tuple[tuple[int, int], ...]
     n_therapists: int = 1
 
     @property
     def shares(self) -> list[tuple[str, Share]]:
-        return [(rater, share_of(self.forms.get(rater, NONE))) for rater in RATERS]
+        return [(rater, Share(*pair)) for rater, pair in zip(RATERS, self.counts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,18 @@ class Reason:
 
 @dataclass(frozen=True)
 class Completion:
-    """Everything that the page says of the forms of one study in one period."""
+    """Everything that the page says of the forms of one study in one period, as of one time. `times`: from
+    session to form, by rater, whether it may be told or not; `took`: seconds."""
 
-    counts: Counts
+    at: datetime
+    took: float
     lines: Sequence[FormLine]
+    by_session: Mapping[tuple[str, str], Mapping[int, Forms]]
+    times: Mapping[str, Delay | None]
+    sessions: Mapping[str, int]
     therapists: Sequence[TherapistLine]
     together: TherapistLine | None
+    is_counted_anew: bool = False
 
     @property
     def reasons(self) -> list[Reason]:
@@ -123,8 +131,12 @@ class Completion:
     def delays(self) -> list[tuple[str, Delay]]:
         """Of raters with forms about enough patients: the median of one form is its time. Of therapists there
         must be enough, too, or it is how long one person takes."""
-        known = [(rater, self.counts.delays[rater]) for rater in RATERS]
+        known = [(rater, self.times[rater]) for rater in RATERS]
         return [(rater, delay) for rater, delay in known if delay and _is_of_many(rater, delay)]
+
+    def therapists_of(self, code: str) -> Sequence[TherapistLine]:
+        """Those with these letters in their code, in its order."""
+        return [line for line in self.therapists if code.upper() in line.code.upper()]
 
     def _n(self, rater: str, fate: str) -> int:
         return sum(line.forms.by_fate.get(fate, 0) for line in self.lines if line.rater == rater)
@@ -145,60 +157,112 @@ def completed_studies(user: Actor, clinic: Clinic) -> QuerySet[Study]:
     return rows.distinct().order_by("name", "code")
 
 
-def study_completion(study: Study, period: Period) -> Completion:
-    counts = _counts(study, period)
-    forms = counts.by_therapist.by_key
-    by_form: dict[tuple[str, str], Forms] = {}
-    for (_therapist, rater, code), counted in forms.items():
-        by_form[rater, code] = by_form.get((rater, code), NONE) + counted
-    own, small = told_apart(_therapist_lines(study, counts.by_therapist))
-    return Completion(
-        counts,
-        [FormLine(*key, by_form[key]) for key in sorted(by_form)],
-        own,
-        _together(small) if own and small else None,
-    )
-
-
-def _counts(study: Study, period: Period) -> Counts:
-    key = f"completion-2:{study.pk}:{period.code}"
-    kept: Counts | None = cache.get(key)
-    if kept is not None:
-        return kept
-    begin = monotonic()
+def study_completion(study: Study, period: Period) -> Completion | None:
+    """None while it is being counted for the first time today; then a reader looks again."""
+    kept: Completion | None = cache.get(_key(study.pk, period))
     now = timezone.now()
+    if kept is None or now - kept.at > LONGEST:
+        return None if _is_being_counted(study, period) else _count_at_once(study, period)
+    is_old = now - kept.at > timedelta(seconds=KEPT * kept.took)
+    if is_old:
+        _ask_for(study, period)
+    return replace(kept, is_counted_anew=is_old)
+
+
+def completion_count(scope: str, progress: Report) -> Callable[[], None]:
+    """The long job: counts a study in one period, and returns the function that keeps it."""
+    key, _colon, code = scope.partition(":")
+    study = Study.objects.filter(pk=UUID(key)).first()
+    if study is None:
+        return lambda: None
+    found = _count(study, PERIODS[code], progress)
+    return lambda: _keep(study, PERIODS[code], found)
+
+
+def _count_at_once(study: Study, period: Period) -> Completion | None:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE)])
+            found = _count(study, period)
+            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+    except OperationalError as error:
+        if getattr(error.__cause__, "pgcode", "") != CANCELLED:
+            raise
+        _ask_for(study, period)
+        return None
+    if found.took > SLOW:
+        _keep(study, period, found)
+    return found
+
+
+def _is_being_counted(study: Study, period: Period) -> bool:
+    job = jobs.latest(JOB, _scope(study, period))
+    return job is not None and job.state in (Job.State.PENDING, Job.State.RUNNING)
+
+
+def _ask_for(study: Study, period: Period) -> None:
+    jobs.request(JOB, _scope(study, period))
+
+
+def _scope(study: Study, period: Period) -> str:
+    return f"{study.pk}:{period.code}"
+
+
+def _keep(study: Study, period: Period, found: Completion) -> None:
+    cache.set(_key(study.pk, period), found, LONGEST.total_seconds())
+
+
+def _key(study: UUID, period: Period) -> str:
+    return f"completion-3:{study}:{period.code}"
+
+
+def _count(study: Study, period: Period, report: Report = silent) -> Completion:
+    begin, now = monotonic(), timezone.now()
     since = period.since(now)
-    counts = Counts(
+    # First what is the work of the database alone: what is too long for a page ends here.
+    report("count", 0, 3)
+    by_session = completion.forms_by_session(study, now, since)
+    report("count", 1, 3)
+    counted = completion.forms_by_therapist(study, now, since)
+    by_form: dict[tuple[str, str], Forms] = {}
+    for (_therapist, rater, code), forms in counted.by_key.items():
+        by_form[rater, code] = by_form.get((rater, code), NONE) + forms
+    own, small = told_apart(_therapist_lines(study, counted))
+    report("count", 2, 3)
+    times = {rater: completion.form_delay(study, rater, since) for rater in RATERS}
+    sessions = completion.session_counts(study, since)
+    return Completion(
         at=now,
-        by_therapist=completion.forms_by_therapist(study, now, since),
-        by_session=completion.forms_by_session(study, now, since),
-        delays={rater: completion.form_delay(study, rater, since) for rater in RATERS},
-        sessions=completion.session_counts(study, since),
+        took=monotonic() - begin,
+        lines=[FormLine(*key, by_form[key]) for key in sorted(by_form)],
+        by_session=by_session,
+        times=times,
+        sessions=sessions,
+        therapists=own,
+        together=_together(small) if own and small else None,
     )
-    took = monotonic() - begin
-    if took > SLOW:
-        cache.set(key, counts, KEPT * took)
-    return counts
 
 
 def _therapist_lines(study: Study, found: TherapistForms) -> list[TherapistLine]:
     codes = dict(Therapist.objects.filter(clinic=study.clinic_id).values_list("pk", "code"))
-    forms: dict[UUID, dict[str, Forms]] = {}
-    for (therapist, rater, _code), counted in found.by_key.items():
+    counts: dict[UUID, dict[str, tuple[int, int]]] = {}
+    for (therapist, rater, _code), forms in found.by_key.items():
         if therapist is not None and found.n_patients.get(therapist):
-            own = forms.setdefault(therapist, {})
-            own[rater] = own.get(rater, NONE) + counted
+            own = counts.setdefault(therapist, dict.fromkeys(RATERS, (0, 0)))
+            k, n = own[rater]
+            own[rater] = k + forms.n_received, n + forms.n_due
     return [
-        TherapistLine(codes[therapist], found.n_patients[therapist], own)
-        for therapist, own in forms.items()
+        TherapistLine(codes[therapist], found.n_patients[therapist], tuple(own.values()))
+        for therapist, own in counts.items()
         if therapist in codes
     ]
 
 
 def _together(rows: Sequence[TherapistLine]) -> TherapistLine:
+    pairs = [list(zip(*(row.counts[place] for row in rows), strict=True)) for place in range(len(RATERS))]
     return TherapistLine(
         code="",
         n_patients=sum(row.n_patients for row in rows),
-        forms={rater: sum((row.forms.get(rater, NONE) for row in rows), NONE) for rater in RATERS},
+        counts=tuple((sum(received), sum(due)) for received, due in pairs),
         n_therapists=len(rows),
     )

@@ -2,6 +2,8 @@
 
 from celery import shared_task
 
+from analytics.completion import JOB as COUNT
+from analytics.completion import completion_count
 from analytics.services.analyses import JOB as ANALYSE
 from analytics.services.analyses import analysis_answer
 from analytics.services.dip_tally import study_dips_count
@@ -26,6 +28,7 @@ jobs.register_long(FREEZE, snapshot_freeze)
 jobs.register_long(PLAN, plan_simulate)
 hindrances.register(snapshots_of)
 echoes.register(snapshots_forget)
+jobs.register_long(COUNT, completion_count)
 jobs.register_long(EXPORT, export_build)
 jobs.register_long(ANALYSE, analysis_answer)
 

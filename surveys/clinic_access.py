@@ -15,7 +15,6 @@ from surveys.access import Actor, administered_clinics, clinic_therapies, reveal
 from surveys.emergency_access import emergency_patients
 from surveys.models import (
     RESET_DAYS,
-    AuditEvent,
     Clinic,
     FactorReset,
     ImportBatch,
@@ -31,7 +30,7 @@ from surveys.models import (
     Therapy,
     User,
 )
-from surveys.sharing_access import ever_shared_with
+from surveys.sharing_access import ever_shared_with, once_named
 
 # What the administrator's session holds: in which of several clinics they work.
 CHOSEN_CLINIC = "clinic"
@@ -185,9 +184,5 @@ def known_one_by_one(user: Actor, study: Study, rater: str) -> frozenset[uuid.UU
         return own | ever_shared_with(user, study.clinic_id, "ratings_shared_with")
     if not study.versions.filter(active_from__isnull=False, is_open_to_supervisors=True).exists():
         return own
-    names = [f"therapist:{key}" for key in rows.values_list("pk", flat=True)]
-    events = AuditEvent.objects.filter(
-        act="therapist.supervisor", subject__in=names, detail__supervisor=str(user.pk)
-    )
-    before = {uuid.UUID(subject.partition(":")[2]) for subject in events.values_list("subject", flat=True)}
-    return own | before | frozenset(rows.filter(supervisor=user).values_list("pk", flat=True))
+    before = once_named(user, "therapist.supervisor")
+    return own | frozenset(rows.filter(Q(supervisor=user) | Q(pk__in=before)).values_list("pk", flat=True))

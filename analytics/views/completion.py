@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import vl_convert
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -17,6 +18,8 @@ from analytics.views.writing import writing_of_the_page
 from surveys.clinic_access import CHOSEN_CLINIC, get_administered_clinic_or_404
 from surveys.completion import LATEST
 from surveys.models import Clinic, Study
+
+PAGE_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Facet:
 
 def _facets(found: Completion, study: Study, period: Period) -> list[Facet]:
     facets = []
-    for (rater, code), numbers in found.counts.by_session.items():
+    for (rater, code), numbers in found.by_session.items():
         # Sessions whose forms are all asked for no more have nothing to say.
         shares = {number: share_of(forms) for number, forms in numbers.items() if forms.n_asked}
         query = urlencode({"study": str(study.pk), "period": period.code, "rater": rater, "form": code})
@@ -67,6 +70,18 @@ def _facets(found: Completion, study: Study, period: Period) -> list[Facet]:
         if shares:
             facets.append(Facet(rater, code, shares, query, spec))
     return facets
+
+
+def _therapists(request: HttpRequest, choice: Choice, found: Completion) -> dict[str, object]:
+    """One page of the lines by therapist, of all or of those with these letters in their code."""
+    assert choice.study is not None, "counted of a study"
+    code = request.GET.get("code", "").strip()[:20]
+    query = {"study": str(choice.study.pk), "period": choice.period.code, "code": code}
+    return {
+        "code": code,
+        "therapists": Paginator(found.therapists_of(code), PAGE_ROWS).get_page(request.GET.get("page")),
+        "list_query": urlencode(query),
+    }
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -80,12 +95,14 @@ def page(request: HttpRequest) -> HttpResponse:
         "latest": LATEST,
     }
     if choice.study is not None:
+        context["tiles"] = clinic_panels(request.user, choice.study)
         found = study_completion(choice.study, choice.period)
-        context |= {
-            "found": found,
-            "facets": _facets(found, choice.study, choice.period),
-            "tiles": clinic_panels(request.user, choice.study),
-        }
+        if found is not None:
+            context |= {
+                "found": found,
+                "facets": _facets(found, choice.study, choice.period),
+                **_therapists(request, choice, found),
+            }
     return render(request, "analytics/completion.html", context)
 
 
@@ -95,7 +112,9 @@ def chart(request: HttpRequest) -> HttpResponse:
     if choice.study is None:
         raise Http404("There is nothing to draw.")
     found = study_completion(choice.study, choice.period)
-    numbers = found.counts.by_session.get((request.GET.get("rater", ""), request.GET.get("form", "")), {})
+    if found is None:
+        raise Http404("It is still being counted.")
+    numbers = found.by_session.get((request.GET.get("rater", ""), request.GET.get("form", "")), {})
     shares = {number: share_of(forms) for number, forms in numbers.items()}
     if not any(share.n for share in shares.values()):
         raise Http404("There is nothing to draw yet.")

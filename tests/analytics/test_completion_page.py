@@ -4,16 +4,21 @@ import random
 import re
 from datetime import datetime, timedelta
 from statistics import quantiles
+from typing import Any
+from uuid import uuid4
 
 import pytest
-from django.core.cache import cache
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+import analytics.tasks  # noqa: F401  registers the job
 from analytics import completion
-from analytics.completion import PERIODS, study_completion
-from surveys.models import Assignment, Clinic, Role, Session, Therapist, Therapy, User
+from analytics.completion import PERIODS, Completion, Period, study_completion
+from surveys import completion as counting
+from surveys import jobs
+from surveys.models import Assignment, Clinic, Job, Role, Session, Study, Therapist, Therapy, User
+from surveys.progress import silent
 from surveys.services.responses import Paradata, response_submit
 from surveys.services.sessions import Entry, rating_decline, sessions_close
 from surveys.services.withdrawals import withdrawal_enter
@@ -31,12 +36,19 @@ EVER = PERIODS["all"]
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts are always new, however busy the machine is."""
     monkeypatch.setattr(completion, "SLOW", float("inf"))
+    monkeypatch.setattr(completion, "PATIENCE", 0)
 
 
 def body(user: User, query: str = "") -> str:
     answer = signed_in(user).get(ADDRESS + query)
     assert answer.status_code == 200
     return re.sub(r"\s+", " ", answer.content.decode())
+
+
+def counted(study: Study, period: Period = EVER) -> Completion:
+    found = study_completion(study, period)
+    assert found is not None
+    return found
 
 
 def section(page: str, name: str) -> str:
@@ -178,7 +190,7 @@ def test_a_form_that_is_asked_for_no_more_says_why(cast: Cast) -> None:
 def test_periods_are_counted_by_when_a_form_was_asked_for(cast: Cast) -> None:
     sessions = meet(cast.therapy, [400, 200, 10])
     assert len(sessions) == 3
-    counts = [study_completion(cast.study, period).lines[0].forms.n_asked for period in PERIODS.values()]
+    counts = [counted(cast.study, period).lines[0].forms.n_asked for period in PERIODS.values()]
     assert counts == [1, 2, 3]
     for period, n in (("90d", "1"), ("12m", "2"), ("all", "3")):
         assert rows_of(section(body(cast.clinic_admin, f"?period={period}"), "forms"))[0][2] == n
@@ -225,6 +237,31 @@ def test_therapists_with_few_patients_stand_together_and_nobody_is_ranked(
         ["D", "5", "2 of 5"],
         ["3 others together", "6", "2 of 4"],
     ]
+
+
+def test_many_therapists_stand_on_pages_and_are_found_by_code(
+    cast: Cast, crew: list[Therapist], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code in ("F", "G"):
+        therapist = Therapist.objects.create(clinic=cast.clinic, code=code)
+        therapy = factories.make_therapy(cast.study)
+        Therapy.objects.filter(pk=therapy.pk).update(therapist=therapist)
+        meet(therapy, [1])
+    assert "Code of a therapist" not in body(cast.clinic_admin), "one page needs no search"
+    monkeypatch.setattr("analytics.views.completion.PAGE_ROWS", 3)
+    page = body(cast.clinic_admin)
+    assert [row[0] for row in therapist_lines(page)] == ["A", "B", "C", "3 others together"]
+    assert "1 to 3 of 4" in page
+    query = re.search(r'href="(\?[^"]*)#therapists-title" rel="next"', page)
+    assert query is not None
+    second = body(cast.clinic_admin, query[1].replace("&amp;", "&"))
+    assert [row[0] for row in therapist_lines(second)] == ["D", "3 others together"]
+    found = body(cast.clinic_admin, "?code=b")
+    assert therapist_lines(found) == [["B", "5", "2 of 5"]]
+    assert 'name="code" value="b"' in found
+    for code in ("E", "Z"):
+        nobody = body(cast.clinic_admin, f"?code={code}")
+        assert "No therapist with a line of their own has these letters in the code." in nobody
 
 
 def test_the_median_time_is_that_of_forms_on_a_screen(cast: Cast) -> None:
@@ -319,14 +356,67 @@ def test_number_of_queries_does_not_grow_with_therapies(cast: Cast) -> None:
     assert n_queries() == few
 
 
-def test_counts_that_took_long_are_kept_for_a_while_and_say_of_when_they_are(
+def test_counts_that_took_long_are_kept_and_say_of_when_they_are(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(completion, "SLOW", -1)
     monkeypatch.setattr(completion, "KEPT", 100_000)
-    first = study_completion(cast.study, EVER)
+    first = counted(cast.study)
     meet(cast.therapy, [1])
-    again = study_completion(cast.study, EVER)
-    assert (again.counts.at, again.lines) == (first.counts.at, [])
-    cache.clear()
-    assert study_completion(cast.study, EVER).lines[0].forms.n_asked == 1
+    again = counted(cast.study)
+    assert (again.at, again.lines, again.is_counted_anew) == (first.at, [], False)
+    monkeypatch.setattr(completion, "LONGEST", timedelta(0))
+    assert counted(cast.study).lines[0].forms.n_asked == 1, "what is of yesterday is no answer"
+
+
+def test_what_takes_longer_than_a_page_may_is_counted_by_a_job(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meet(cast.therapy, [1])
+    monkeypatch.setattr(completion, "PATIENCE", 30)
+    quick = counting.forms_by_therapist
+
+    def slow(*asked: Any) -> counting.TherapistForms:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(1)")
+        return quick(*asked)
+
+    monkeypatch.setattr(counting, "forms_by_therapist", slow)
+    for _ in range(2):
+        page = body(cast.clinic_admin)
+        assert "The work goes on if you leave; look again in half a minute." in page
+        assert "Counted on" not in page
+    query = f"chart.svg?study={cast.study.pk}&period=90d&rater=patient&form=wai-s"
+    assert signed_in(cast.clinic_admin).get(ADDRESS + query).status_code == 404
+    assert Job.objects.filter(kind="count_completion").count() == 1
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",), "nothing else is hurried"
+    assert jobs.run_due(60, is_long=True)
+    page = body(cast.clinic_admin)
+    assert rows_of(section(page, "forms"))[0][2] == "1"
+    assert "Newer numbers" not in page
+
+    # Old, it is shown while it is counted again.
+    monkeypatch.setattr(completion, "KEPT", 0)
+    meet(cast.colleague_therapy, [1])
+    page = body(cast.clinic_admin)
+    assert rows_of(section(page, "forms"))[0][2] == "1"
+    assert "Newer numbers are being counted; look again in half a minute." in page
+    assert jobs.run_due(60, is_long=True)
+    assert rows_of(section(body(cast.clinic_admin), "forms"))[0][2] == "2"
+
+
+def test_an_error_of_the_database_is_not_taken_for_a_long_count(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_asked: Any) -> None:
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(counting, "forms_by_therapist", broken)
+    with pytest.raises(OperationalError):
+        study_completion(cast.study, EVER)
+
+
+def test_a_study_that_is_gone_is_not_counted(cast: Cast) -> None:
+    completion.completion_count(f"{uuid4()}:all", silent)()
