@@ -74,10 +74,13 @@ def _one(rows: QuerySet[Any], value: Aggregate) -> Subquery:
     )
 
 
+# Running therapies first, and of these the one last held; an index has this order.
+LAST_HELD_FIRST = (F("ended_on").desc(nulls_first=True), F("last_held_at").desc(nulls_last=True), "code")
+
+
 def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
-    """Therapies, running ones first and of these the one last held, each with its session and form counts and
-    the time of the last line of its log, held or not. What is counted is counted of the rows of a page alone:
-    the order stands in the therapies."""
+    """Therapies in the order of `LAST_HELD_FIRST`, each with its session and form counts and the time of the
+    last line of its log, held or not."""
     sessions = Session.objects.filter(therapy=OuterRef("pk"))
     asked = Assignment.objects.filter(session__therapy=OuterRef("pk")).exclude(
         state=Assignment.State.WITHDRAWN
@@ -96,7 +99,7 @@ def with_progress(therapies: QuerySet[Therapy]) -> QuerySet[Therapy]:
             n_therapist_due=forms(Rater.THERAPIST),
             n_therapist_received=forms(Rater.THERAPIST, state__in=RECEIVED),
         )
-        .order_by(F("ended_on").desc(nulls_first=True), F("last_held_at").desc(nulls_last=True), "code")
+        .order_by(*LAST_HELD_FIRST)
     )
 
 

@@ -19,7 +19,7 @@ from surveys.access import (
 from surveys.board import Facts
 from surveys.changes import FormChange, LogChange, Moved
 from surveys.models import Assignment, AuditEvent, Clinic, Rater, Session, StudyVersion, Therapy
-from surveys.selectors import OPEN, with_progress
+from surveys.selectors import LAST_HELD_FIRST, OPEN, with_progress
 
 # A running therapy without a line in its log for longer than this is asked about.
 QUIET_AFTER = timedelta(days=7)
@@ -125,8 +125,8 @@ def unrated_forms(session: Session) -> QuerySet[Assignment]:
 
 
 def clinic_caseload(user: Actor, clinic: Clinic, code: str = "", is_all: bool = False) -> QuerySet[Therapy]:
-    """What reception works with: therapies of the clinic by code of therapy, patient or therapist, with
-    progress only. Running ones, unless all are asked for."""
+    """What reception works with: therapies of the clinic by code of therapy, patient or therapist, the one
+    last held first. Running ones, unless all are asked for."""
     therapies = clinic_therapies(user).filter(therapist__clinic=clinic)
     if not is_all:
         therapies = therapies.filter(ended_on=None)
@@ -134,7 +134,14 @@ def clinic_caseload(user: Actor, clinic: Clinic, code: str = "", is_all: bool = 
         therapies = therapies.filter(
             Q(code__icontains=code) | Q(patient__code__icontains=code) | Q(therapist__code__icontains=code)
         )
-    return with_progress(therapies).select_related("therapist", "patient", "study")
+    return therapies.order_by(*LAST_HELD_FIRST)
+
+
+def caseload_rows(page: QuerySet[Therapy]) -> QuerySet[Therapy]:
+    """The therapies of one page of it, with progress only. Counted of the whole list, a late page would take
+    the time of all pages before it."""
+    rows = with_progress(Therapy.objects.filter(pk__in=page.values("pk")))
+    return rows.select_related("therapist", "patient", "study")
 
 
 def log_change(therapy: Therapy, event_id: str) -> LogChange | None:

@@ -144,7 +144,7 @@ class Therapy(models.Model):
             ),
         ]
         indexes = [
-            # The order of `surveys.selectors.with_progress`.
+            # As `surveys.selectors.LAST_HELD_FIRST`.
             models.Index(
                 F("ended_on").desc(nulls_first=True),
                 F("last_held_at").desc(nulls_last=True),

@@ -24,7 +24,7 @@ from surveys.selectors import logged_sessions
 from surveys.services.sessions import LogRefused, rating_decline, session_close, session_correct
 from surveys.views.clinics import own_clinic
 from surveys.views.notices import see_other
-from surveys.worklist import clinic_caseload, entered_before, log_change, unrated_forms
+from surveys.worklist import caseload_rows, clinic_caseload, entered_before, log_change, unrated_forms
 
 PAGE_ROWS = 50
 # A session is mostly entered right after it; half an hour back, the full hour is when it began.
@@ -34,10 +34,12 @@ SINCE_START = timedelta(minutes=30)
 def reception(request: HttpRequest) -> HttpResponse:
     code, is_all = request.GET.get("code", "").strip()[:20], "all" in request.GET
     clinic = own_clinic(request)
-    pages = Paginator(clinic_caseload(request.user, clinic, code, is_all), PAGE_ROWS)
+    found = clinic_caseload(request.user, clinic, code, is_all)
+    page = Paginator(found, PAGE_ROWS).get_page(request.GET.get("page"))
     context = {
         "clinic": clinic,
-        "page": pages.get_page(request.GET.get("page")),
+        "page": page,
+        "therapies": caseload_rows(found[max(0, page.start_index() - 1) : page.end_index()]),
         "code": code,
         "is_all": is_all,
     }

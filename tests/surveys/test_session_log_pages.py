@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from surveys.models import Assignment, AuditEvent, Response, Role, Session, Therapy
 from surveys.services.sessions import Entry, session_close, sessions_close
+from surveys.worklist import clinic_caseload
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -232,6 +233,21 @@ def test_reception_finds_a_therapy_by_any_code_and_ended_ones_on_request(cast: C
     assert f"/therapies/{cast.therapy.pk}/sessions/today/" not in ended
     nothing = client.get("/reception/", {"code": "ZZZZZ", "page": "nine"})
     assert "No therapy has this code" in nothing.content.decode()
+
+
+def test_the_pages_of_reception_hold_each_therapy_once_in_one_order(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surveys.views.session_log.PAGE_ROWS", 2)
+    for days in (1, 3):
+        therapy = factories.make_therapy(cast.study)
+        session_close(therapy=therapy, held_at=ago(days=days), status="held")
+    client = signed_in(cast.clinic_admin)
+    pages = [client.get("/reception/", {"page": number}) for number in (1, 2)]
+    shown = [row.pk for page in pages for row in page.context["therapies"]]
+    assert shown == [row.pk for row in clinic_caseload(cast.clinic_admin, cast.clinic)]
+    assert len(set(shown)) == 4
+    assert all("of 4" in page.content.decode() for page in pages)
 
 
 def test_number_of_queries_of_reception_does_not_grow_with_rows(cast: Cast) -> None:
