@@ -91,9 +91,9 @@ lint: install-dev ## style, format and types
 
 # The folder is closed to other users of the machine; the files are open to the users of the containers.
 KEYS := secret_key field_key pseudonym_key backup_key metrics_token
-secrets: ## the files of secrets/ and the folder backups/ for docker-compose.yml; what is there stays
-	@install -d -m 0700 secrets backups
-	@if [ "$$(id -u)" = 0 ]; then chown 10001:10001 backups; fi
+secrets: ## the files of secrets/ and the folders backups/ and archive/ for docker-compose.yml; what is there stays
+	@install -d -m 0700 secrets backups archive
+	@if [ "$$(id -u)" = 0 ]; then chown 10001:10001 backups; chown 999:999 archive; fi
 	@umask 022; cd secrets; \
 	  for name in $(KEYS); do \
 	    [ -e $$name ] || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))' > $$name; done; \

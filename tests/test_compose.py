@@ -51,7 +51,8 @@ def test_every_secret_is_a_file_that_make_makes(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     made = {path.name: path.read_text() for path in folder.iterdir()}
     assert set(made) == set(COMPOSE["secrets"])
-    assert folder.stat().st_mode & 0o777 == (tmp_path / "backups").stat().st_mode & 0o777 == 0o700
+    folders = (folder, tmp_path / "backups", tmp_path / "archive")
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
     filled = [text for text in made.values() if text]
     assert len(filled) == len(set(filled)) == 7
     # A second call changes nothing.
@@ -64,3 +65,15 @@ def test_only_who_makes_backups_has_their_key() -> None:
         "operate"
     ]
     assert next(mount for mount in SERVICES["web"]["volumes"] if "/backups" in mount).endswith(":/backups:ro")
+
+
+def test_the_log_of_the_database_is_archived_by_the_script_that_is_rehearsed() -> None:
+    postgres, script = SERVICES["postgres"], "/usr/local/bin/wal_archive.sh"
+    assert (settings.BASE_DIR / "tools" / "wal_archive.sh").exists()
+    assert f"./tools/wal_archive.sh:{script}:ro" in postgres["volumes"]
+    assert "--archive_mode=${ARCHIVE_MODE:-off}" in postgres["command"]
+    assert f"--archive_command=sh {script} keep /archive/wal %p %f" in postgres["command"]
+    assert f"--restore_command=sh {script} fetch /archive/wal %f %p" in postgres["command"]
+    assert [name for name, service in SERVICES.items() if "/archive" in str(service.get("volumes"))] == [
+        "postgres"
+    ]
