@@ -5,6 +5,7 @@ Both say how a row belongs to a clinic; the policies themselves were made by the
 """
 
 import re
+from functools import lru_cache
 
 # Table: the column by which a row is of a clinic, itself or through the row that it names.
 PROTECTED: dict[str, str] = {
@@ -92,5 +93,7 @@ OPEN: dict[str, str] = {
 _NAMED = re.compile(r"\b(?:" + "|".join(sorted(PROTECTED, key=len, reverse=True)) + r")\b")
 
 
+@lru_cache(maxsize=2048)
 def names_protected(statement: str) -> bool:
+    """Django's statements are the same ones again and again, without their values."""
     return _NAMED.search(statement) is not None
