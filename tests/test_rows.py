@@ -226,6 +226,17 @@ def test_a_transaction_is_told_once_and_again_where_it_forgot() -> None:
         assert not is_told(sent())
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_begins_with_another_table_is_told_as_well() -> None:
+    with scope.everything():
+        with transaction.atomic():
+            assert is_told(sent())
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM surveys_job")
+            assert is_told(sent()), "what the transaction before was told is gone with it"
+            assert not is_told(sent())
+
+
 def test_what_names_no_protected_table_is_sent_as_it_is() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM surveys_user")

@@ -65,14 +65,16 @@ class ScopedCursor(extensions.cursor):
 
     def _prefix(self, text: str) -> str:
         """What goes before this statement; empty where it names no protected table, or all is said."""
+        line = self.connection
+        if line.is_idle():
+            # Whatever this statement names, the transaction that knew is over.
+            line.told = None
         if not names_protected(text):
             return ""
         # Found out first: that may ask the database itself, in this transaction.
-        wanted, line = scope.now(), self.connection
-        if line.is_idle():
-            line.told = None
-            if line.autocommit:
-                return _set_local(wanted) if _ROWS.match(text) else ""
+        wanted = scope.now()
+        if line.is_idle() and line.autocommit:
+            return _set_local(wanted) if _ROWS.match(text) else ""
         if line.told == wanted:
             return ""
         line.told = wanted
