@@ -23,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     # Walks of all routes ask more often than anybody; the tests of the rates set their own.
     settings.API_RATE_USER = settings.API_RATE_ANONYMOUS = 100_000
+    # This process keeps what hundreds of tests have made; a worker does not.
+    settings.JOB_MEMORY_MB = 1 << 20
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 
