@@ -1,6 +1,6 @@
 """Whether a page takes longer when the clinic has a hundred times the ratings.
 
-    python benchmarks/pages.py [--ratings 1000000]
+    PYTHONPATH=. python benchmarks/pages.py [--ratings 1000000]
 
 Prints one JSON object.  Two databases hold the same demonstration clinic; its people without an account are
 copied until one has 10 thousand alliance ratings (forms, each scored on four scales) and the other a million,
@@ -15,13 +15,12 @@ import argparse
 import json
 import os
 import platform
-import secrets
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from benchmarks.environment import database
 
 SMALL, LARGE = "bench_small", "bench_large"
 N_SMALL = 10_000
@@ -204,34 +203,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ratings", type=int, default=1_000_000)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        # The server has a user of its own, who must be able to enter.
-        os.chmod(folder, 0o755)  # noqa: S103
-        from alliance_site.embedded import EmbeddedPostgres  # noqa: PLC0415  reads the environment
-
-        cluster = EmbeddedPostgres(Path(folder) / "postgres", durable=False)
-        os.environ |= {
-            "DATABASE_URL": cluster.start(),
-            "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
-            "SECRET_KEY": secrets.token_urlsafe(64),
-            "FIELD_KEY": secrets.token_urlsafe(64),
-            "ALLOWED_HOSTS": "testserver",
-            "ALLIANCE_DEMO": "1",
-            "HTTPS": "1",
-            "VAR": folder,
-            "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
-        }
-        try:
-            import django  # noqa: PLC0415
-            from django.conf import settings  # noqa: PLC0415
-
-            # Nothing is collected for it.
-            plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-            settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
-            django.setup()
-            print(json.dumps(measure(prepare(chosen.ratings))))
-        finally:
-            cluster.stop()
+    with database(ALLIANCE_DEMO="1"):
+        print(json.dumps(measure(prepare(chosen.ratings))))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ import argparse
 import json
 import os
 import platform
-import secrets
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import database
 from benchmarks.pages import LARGE, prepare, use
 
 ROUNDS, TIMES, FORMS = 12, 5, 15
@@ -144,34 +143,8 @@ def main() -> None:
     parser.add_argument("--ratings", type=int, default=100_000)
     parser.add_argument("--only", nargs="+", default=["therapy page", "caseload", "board", "send"])
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        # The server has a user of its own, who must be able to enter.
-        os.chmod(folder, 0o755)  # noqa: S103
-        from alliance_site.embedded import EmbeddedPostgres  # noqa: PLC0415  reads the environment
-
-        cluster = EmbeddedPostgres(Path(folder) / "postgres", durable=False)
-        os.environ |= {
-            "DATABASE_URL": cluster.start(),
-            "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
-            "SECRET_KEY": secrets.token_urlsafe(64),
-            "FIELD_KEY": secrets.token_urlsafe(64),
-            "ALLOWED_HOSTS": "testserver",
-            "ALLIANCE_DEMO": "1",
-            "HTTPS": "1",
-            "VAR": folder,
-            "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
-        }
-        try:
-            import django  # noqa: PLC0415
-            from django.conf import settings  # noqa: PLC0415
-
-            # Nothing is collected for it.
-            plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-            settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
-            django.setup()
-            print(json.dumps(measure(prepare(chosen.ratings), chosen.only)))
-        finally:
-            cluster.stop()
+    with database(ALLIANCE_DEMO="1"):
+        print(json.dumps(measure(prepare(chosen.ratings), chosen.only)))
 
 
 if __name__ == "__main__":

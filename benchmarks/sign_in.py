@@ -18,10 +18,10 @@ import platform
 import random
 import secrets
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+from benchmarks.environment import database
 
 LOGIN, RESET = "/accounts/login/", "/accounts/password/reset/"
 WARM = 10
@@ -107,36 +107,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=200)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        # The server has a user of its own, who must be able to enter.
-        os.chmod(folder, 0o755)  # noqa: S103
-        from alliance_site.embedded import EmbeddedPostgres  # noqa: PLC0415  reads the environment
+    with database():
+        from django.conf import settings  # noqa: PLC0415
+        from django.core.management import call_command  # noqa: PLC0415
 
-        cluster = EmbeddedPostgres(Path(folder) / "postgres", durable=False)
-        os.environ |= {
-            "DATABASE_URL": cluster.start(),
-            "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
-            "SECRET_KEY": secrets.token_urlsafe(64),
-            "FIELD_KEY": secrets.token_urlsafe(64),
-            "ALLOWED_HOSTS": "testserver",
-            "HTTPS": "1",
-            "VAR": folder,
-            "DJANGO_SETTINGS_MODULE": "alliance_site.settings",
-        }
-        try:
-            import django  # noqa: PLC0415
-            from django.conf import settings  # noqa: PLC0415
-            from django.core.management import call_command  # noqa: PLC0415
-
-            # Nothing is collected for it.
-            plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-            settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
-            settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-            django.setup()
-            call_command("migrate", verbosity=0)
-            print(json.dumps(measure(chosen.rounds)))
-        finally:
-            cluster.stop()
+        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        call_command("migrate", verbosity=0)
+        print(json.dumps(measure(chosen.rounds)))
 
 
 if __name__ == "__main__":
