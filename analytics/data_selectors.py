@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from analytics.access import administered_exports, visible_exports
@@ -80,9 +80,10 @@ def _n_received_since(study: Study, at: datetime) -> int:
 
 def snapshot_rows(snapshots: QuerySet[Snapshot]) -> list[SnapshotRow]:
     """The latest first."""
-    found = list(snapshots.annotate(n_exports=Count("exports")).order_by("-number"))
-    unread = [row.pk for row in found if row.read_at is None]
+    unread = list(snapshots.filter(read_at=None).values_list("pk", flat=True))
     running = jobs.latest_of(freeze.JOB, unread) if unread else {}
+    known = snapshots.filter(Q(pk__in=unread) | Q(read_at__isnull=False))
+    found = list(known.annotate(n_exports=Count("exports")).order_by("-number"))
     left = left_out_of(found)
     first: dict[str, int] = {}
     for row in reversed(found):

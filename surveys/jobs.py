@@ -267,12 +267,13 @@ def run_due(
 
 
 def latest(kind: str, scope: object) -> Job | None:
-    """The last job of this kind for this scope, whatever became of it."""
+    """The last job of this kind for this scope, whatever became of it. A page reads it before what the job
+    makes: the other way round, a job that is done in between leaves neither of them to show."""
     return Job.objects.filter(kind=kind, scope=str(scope)).order_by("-id").first()
 
 
 def latest_of(kind: str, scopes: Iterable[object]) -> dict[str, Job]:
-    """The last job of this kind for each of these scopes, by the scope's text."""
+    """The last job of this kind for each of these scopes, by the scope's text; read as `latest` is."""
     rows = Job.objects.filter(kind=kind, scope__in=[str(scope) for scope in scopes])
     return {job.scope: job for job in rows.order_by("id")}
 

@@ -147,9 +147,9 @@ def ask_table(request: HttpRequest, study_id: UUID) -> HttpResponse:
 
 
 def analysis(request: HttpRequest, analysis_id: UUID) -> HttpResponse:
+    job = jobs.latest(JOB, analysis_id)
     row = get_analysis_or_404(request.user, analysis_id)
     words = words_of_the_page(row.study)
-    job = jobs.latest(JOB, row.pk)
     context = {
         "study": row.study,
         "clinic": row.study.clinic,

@@ -97,7 +97,8 @@ def export(request: HttpRequest, export_id: UUID) -> HttpResponse:
 def _export_page(
     request: HttpRequest, row: Export, status: int = 200, gone: State | None = None
 ) -> HttpResponse:
-    found, job = export_row(row), export_job(row)
+    job = export_job(row)
+    found = export_row(row)
     is_own = row.asked_by_id == person(request.user).pk
     may_approve = (
         found.state is State.WAITING

@@ -44,6 +44,7 @@ def plan_new(request: HttpRequest, study_id: UUID) -> HttpResponse:
 
 
 def plan(request: HttpRequest, plan_id: UUID) -> HttpResponse:
+    job = jobs.latest(JOB, plan_id)
     row = get_plan_or_404(request.user, plan_id)
     spec = PlanSpec.from_dict(row.spec)
     writing = writing_of_the_page()
@@ -72,7 +73,7 @@ def plan(request: HttpRequest, plan_id: UUID) -> HttpResponse:
         "plan": row,
         "spec": spec,
         "found": found,
-        "job": jobs.latest(JOB, row.pk),
+        "job": job,
         "stage": _("Studies are being simulated:"),
     }
     return render(request, "desk/plan.html", context)

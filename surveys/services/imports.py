@@ -204,8 +204,9 @@ def job_cancel(*, batch: ImportBatch, actor: Actor | None = None) -> None:
     audit.record("import.cancel", subject=batch, actor=actor, clinic=batch.clinic)
 
 
-def latest_job(batch: ImportBatch) -> Job | None:
-    return Job.objects.filter(kind__in=KINDS, scope=str(batch.pk)).order_by("-id").first()
+def latest_job(batch_id: UUID) -> Job | None:
+    """A page reads it before the import, as `jobs.latest` says."""
+    return Job.objects.filter(kind__in=KINDS, scope=str(batch_id)).order_by("-id").first()
 
 
 def batch_check(scope: str, progress: Report) -> jobs.Write:
@@ -366,7 +367,7 @@ def _lock(batch: ImportBatch, state: str) -> ImportBatch:
 
 def _refuse_while_at_work(batch: ImportBatch) -> None:
     """Asked before the row is locked as well: a job that stores a large file holds it for minutes."""
-    job = latest_job(batch)
+    job = latest_job(batch.pk)
     if job is not None and job.is_open:
         raise ImportRefused(_("Something is being done with this file. Wait for it, or cancel it."))
 

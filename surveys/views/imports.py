@@ -29,7 +29,7 @@ from surveys.import_pages import (
     stage_words,
 )
 from surveys.imports.mapping import Mapping, MappingRefused
-from surveys.models import Fields, ImportBatch
+from surveys.models import Fields, ImportBatch, Job
 from surveys.sentences import translated
 from surveys.services.imports import (
     ImportRefused,
@@ -114,12 +114,12 @@ def columns(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 
 
 def show(request: HttpRequest, batch_id: UUID) -> HttpResponse:
-    return _page(request, get_import_or_404(request.user, batch_id), StoreForm())
+    job = latest_job(batch_id)
+    return _page(request, get_import_or_404(request.user, batch_id), StoreForm(), job)
 
 
-def _page(request: HttpRequest, batch: ImportBatch, form: StoreForm) -> HttpResponse:
+def _page(request: HttpRequest, batch: ImportBatch, form: StoreForm, job: Job | None) -> HttpResponse:
     head = read_head(batch) if batch.head and batch.mapping else None
-    job = latest_job(batch)
     rows = first_rejected(batch)
     context = {
         "clinic": batch.clinic,
@@ -159,6 +159,7 @@ cancel = _acts(job_cancel)
 
 
 def store(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    job = latest_job(batch_id)
     batch = get_import_or_404(request.user, batch_id)
     form = StoreForm(request.POST)
     if form.is_valid():
@@ -167,7 +168,7 @@ def store(request: HttpRequest, batch_id: UUID) -> HttpResponse:
         except ImportRefused as refusal:
             messages.error(request, str(refusal))
         return redirect("import", batch.pk)
-    return _page(request, batch, form)
+    return _page(request, batch, form, job)
 
 
 def rejected_file(request: HttpRequest, batch_id: UUID) -> StreamingHttpResponse:
