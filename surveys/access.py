@@ -19,13 +19,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 
-from surveys import scope
+from surveys import compiled, scope
 from surveys.emergency_access import emergency_therapies
 from surveys.models import (
     OUTCOME_SCALE,
@@ -310,6 +311,8 @@ class Link:
 # What a page about a patient's form says. The questionnaire itself is kept by every process.
 _PATIENTS = ("version", "study__clinic", "session__therapy__patient")
 _FORM = (*_PATIENTS, "instrument", "session__therapy__therapist", "therapist")
+# What saving and sending need of it.
+_ANSWERS = ("version", "session", "study")
 
 
 def form_state(assignment: Assignment, now: datetime) -> LinkState:
@@ -324,9 +327,8 @@ def form_state(assignment: Assignment, now: datetime) -> LinkState:
 
 def get_link(token: str, now: datetime) -> Link:
     """Never raises: every state of a link has a page of its own."""
-    rows = FormLink.objects.select_related(*(f"assignment__{name}" for name in _PATIENTS))
     with scope.everything():
-        link = rows.filter(token_hash=token_hash(token), revoked_at=None).first()
+        link = compiled.first(_live_links, token_hash(token))
     if link is None:
         return Link(LinkState.UNKNOWN)
     scope.open_only(link.assignment.study.clinic_id)
@@ -334,33 +336,49 @@ def get_link(token: str, now: datetime) -> Link:
     return Link(form_state(link.assignment, now), link.assignment)
 
 
+def _live_links(digest: str) -> QuerySet[FormLink]:
+    rows = FormLink.objects.select_related(*(f"assignment__{name}" for name in _PATIENTS))
+    return rows.filter(token_hash=digest, revoked_at=None)
+
+
 def browser_hash(user: Actor, browser_secret: str) -> str:
     """What an opening is bound to: the signed-in therapist, or the patient's browser."""
     return token_hash(f"user:{user.pk}" if isinstance(user, User) else f"browser:{browser_secret}")
+
+
+def _openings(related: tuple[str, ...]) -> QuerySet[Any]:
+    rows = Opening.objects.select_related(*(f"assignment__{name}" for name in related))
+    return rows.annotate(clinic=F("assignment__study__clinic"))
+
+
+def _page_of_browser(own_hash: str, form: uuid.UUID) -> QuerySet[Any]:
+    return _openings(_PATIENTS).filter(
+        assignment__rater=Rater.PATIENT, browser_hash=own_hash, assignment=form
+    )
+
+
+def _answers_of_browser(own_hash: str, form: uuid.UUID) -> QuerySet[Any]:
+    return _openings(_ANSWERS).filter(assignment__rater=Rater.PATIENT, browser_hash=own_hash, assignment=form)
 
 
 def get_opening_or_404(
     user: Actor, browser_secret: str, assignment_id: uuid.UUID, *, for_page: bool = True
 ) -> Opening:
     """The open form of this browser (patient) or of this signed-in therapist. The cookie of one form
-    never opens another. What only a page says is not asked for where none is shown: this is the door of every
-    answer that is saved."""
+    never opens another. `for_page`: with all that a page says; an answer that is saved shows none."""
     if not browser_secret and not isinstance(user, User):
         raise Http404("No such form.")
-    related = (_FORM if isinstance(user, User) else _PATIENTS) if for_page else ("version",)
-    rows = Opening.objects.select_related(*(f"assignment__{name}" for name in related))
-    rule = Q(pk=None)
-    if browser_secret:
-        own_hash = browser_hash(AnonymousUser(), browser_secret)
-        rule |= Q(assignment__rater=Rater.PATIENT, browser_hash=own_hash)
-    if isinstance(user, User):
-        rule |= Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
+    own_hash = browser_hash(AnonymousUser(), browser_secret) if browser_secret else ""
     with scope.everything():
-        opening = (
-            rows.filter(rule, assignment=assignment_id)
-            .annotate(clinic=F("assignment__study__clinic"))
-            .first()
-        )
+        if isinstance(user, User):
+            rule = Q(assignment__in=visible_forms(user), browser_hash=browser_hash(user, ""))
+            if browser_secret:
+                rule |= Q(assignment__rater=Rater.PATIENT, browser_hash=own_hash)
+            related = _FORM if for_page else _ANSWERS
+            opening = _openings(related).filter(rule, assignment=assignment_id).first()
+        else:
+            rows = _page_of_browser if for_page else _answers_of_browser
+            opening = compiled.first(rows, own_hash, assignment_id)
     if opening is None:
         raise Http404("No such form.")
     scope.open_only(opening.clinic)

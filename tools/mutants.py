@@ -11,8 +11,10 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from alliance_site.policy import ANYONE, POLICY, SIGNED_IN
+from surveys import compiled
 
 DOORS = (
     "surveys.access",
@@ -80,14 +82,25 @@ def functions() -> Iterator[tuple[str, FunctionType, ModuleType, ast.FunctionDef
 
 
 def watch(seen: Callable[[str], None]) -> Undo:
-    """From now on each of the functions says its name when it is called."""
-    undo = []
+    """From now on each of the functions says its name when it is called, those that `compiled` asks
+    once in a process as well."""
+    undo = [_plain_questions()]
     for name, _, module, node in functions():
         changed = copy.deepcopy(node)
         changed.body.insert(0, ast.parse(f"{SEEN}({name!r})").body[0])
         setattr(module, SEEN, seen)
         undo.append(_function(module, changed)())
     return lambda: [one() for one in undo] and None
+
+
+def _plain_questions() -> Undo:
+    ours = compiled.first
+
+    def put(first: Callable[..., Any]) -> None:
+        compiled.first = first  # type: ignore[assignment]
+
+    put(lambda rows, *values: rows(*values).first())
+    return lambda: put(ours)
 
 
 def _function(module: ModuleType, node: ast.FunctionDef) -> Callable[[], Undo]:

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 import psutil
 
 from alliance_site.folders import PROJECT
+from alliance_site.management.commands.up import GIVES_WAY, WORKER_NICE
 from benchmarks.faults.site import APP, Service, Site, free_port, wait_until
 from benchmarks.load import patients
 from benchmarks.load.client import Pool, get
@@ -36,7 +36,6 @@ WEB_APP, BARE_APP = "alliance_site.wsgi:application", "benchmarks.load.bare:appl
 SLICE = 3.0
 # More forms than this two cores do not take, so that no slice runs out of them.
 MOST_A_SECOND = 200
-NICE = 19
 Figures = dict[str, Any]
 
 
@@ -114,12 +113,13 @@ def _cpu(process: psutil.Process) -> float:
 
 @contextmanager
 def refitting(var: Path) -> Iterator[tuple[psutil.Process, Callable[[], int]]]:
-    """Inside the block a large model is fitted without end, with the least claim to the machine. Gives the
-    process, and how often it has fitted."""
+    """Inside the block a large model is fitted without end, with as little claim to the machine as
+    the worker. Gives the process, and how often it has fitted."""
     count = var / "refits"
     count.write_text("0")
-    argv = [sys.executable, "-m", "benchmarks.load.refit", str(count)]
-    process = subprocess.Popen(argv, cwd=PROJECT, preexec_fn=partial(os.nice, NICE))
+    gives_way = [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE)]
+    argv = [*gives_way, sys.executable, "-m", "benchmarks.load.refit", str(count)]
+    process = subprocess.Popen(argv, cwd=PROJECT, start_new_session=True)
     try:
         wait_until("a first fit is done", lambda: count.read_text() not in ("", "0"), 120)
         yield psutil.Process(process.pid), lambda: int(count.read_text() or 0)
@@ -260,7 +260,7 @@ def conduct(var: Path, sizes: Sizes) -> Figures:
                 _say("open", began)
             if sizes.journey:
                 found["journey"] = asyncio.run(journeys(site, sizes, load, spent))
-            found["refits"] = {"nice": NICE, "n": n_fits() - before}
+            found["refits"] = {"nice": WORKER_NICE, "n": n_fits() - before}
     finally:
         site.stop()
         site.clear()

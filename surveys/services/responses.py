@@ -4,12 +4,13 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BooleanField
+from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 
-from surveys import audit, clock, jobs, scoring
+from surveys import audit, clock, compiled, jobs, scoring
 from surveys.access import Actor, LinkState, form_state
 from surveys.models import (
     Assignment,
@@ -36,17 +37,23 @@ _IS_ANSWERED = (
 # locked before the question is asked. Both statements go in one message; the second sees what the first
 # waited for.
 _REVEAL = """
-SELECT 1 FROM surveys_session WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE;
+SELECT 1 FROM surveys_session WHERE id = ANY(%(sessions)s) ORDER BY id FOR NO KEY UPDATE;
 UPDATE surveys_response response
-SET reveal_at = GREATEST(response.submitted_at, %s::timestamptz, (
+SET reveal_at = GREATEST(response.submitted_at, %(declined_at)s::timestamptz, (
         SELECT max(given.submitted_at) FROM surveys_response given
         JOIN surveys_assignment own ON own.id = given.assignment_id
         WHERE own.session_id = form.session_id AND own.rater = 'therapist'))
 FROM surveys_assignment form
-WHERE form.id = response.assignment_id AND form.session_id = ANY(%s) AND form.rater = 'patient'
+WHERE form.id = response.assignment_id AND form.session_id = ANY(%(sessions)s) AND form.rater = 'patient'
   AND response.reveal_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM surveys_assignment owed WHERE owed.session_id = form.session_id
                   AND owed.rater = 'therapist' AND owed.state IN ('due', 'opened'))
+"""
+
+
+_CLOSE = """
+UPDATE surveys_assignment SET state = %(state)s WHERE id = %(form)s;
+DELETE FROM surveys_draftanswer WHERE assignment_id = %(form)s;
 """
 
 
@@ -194,11 +201,7 @@ def response_submit(
     response.save(force_insert=True)
     Score.objects.bulk_create(score_rows(response, form, complete))
     assignment.state = state_after(complete)
-    assignment.save(update_fields=["state"])
-    if saved:
-        drafts.delete()
-    if assignment.session_id is not None:
-        reveal([assignment.session_id])
+    _close(assignment)
     audit.record("response.submit", subject=response, actor=actor, clinic=assignment.study.clinic_id)
     sync_request(assignment)
     if assignment.session_id is None:
@@ -211,17 +214,19 @@ def _locked(opening: Opening) -> tuple[Assignment, bool, datetime]:
     """The form, which nobody else changes until the end of the transaction; whether it may have been
     received; and the time. Who waited for the lock sees the new state of the form, but of other rows what was
     there before."""
-    assignment = (
-        Assignment.objects.select_for_update(of=("self",))
-        .select_related("study", "session")
-        .annotate(
-            is_answered=RawSQL(_IS_ANSWERED, [], BooleanField()),  # noqa: S611  text of our own
-            now=clock.NOW,
-        )
-        .get(pk=opening.assignment_id)
-    )
+    assignment = compiled.first(_form_to_lock, opening.assignment_id)
+    if assignment is None:
+        raise FormClosed("This form is not there any more.")
     assignment.instrument = instrument_of(assignment.instrument_id)
+    # A form stays in its study and its session; both were read with the opening.
+    assignment.study, assignment.session = opening.assignment.study, opening.assignment.session
     return assignment, assignment.is_answered or assignment.state not in OPEN, assignment.now
+
+
+def _form_to_lock(pk: uuid.UUID) -> QuerySet[Any]:
+    is_answered = RawSQL(_IS_ANSWERED, [], BooleanField())  # noqa: S611  text of our own
+    rows = Assignment.objects.select_for_update()
+    return rows.annotate(is_answered=is_answered, now=clock.NOW).filter(pk=pk)
 
 
 def _replay(received: Response, answers: Mapping[int, int], sharing: str, client_key: uuid.UUID) -> Response:
@@ -285,9 +290,23 @@ def state_after(answers: Mapping[int, int]) -> str:
     return Assignment.State.DECLINED if is_empty else Assignment.State.SUBMITTED
 
 
+def _close(assignment: Assignment) -> None:
+    """The form's new state; its drafts go, and what it kept covered is revealed: in one message."""
+    text = _CLOSE
+    values: dict[str, Any] = {"state": assignment.state, "form": assignment.pk}
+    if assignment.session_id is not None:
+        text, values = text + _REVEAL, values | _to_reveal([assignment.session_id])
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+
+
 def reveal(sessions: Collection[uuid.UUID], declined_at: datetime | None = None) -> None:
     """Rate, then reveal: the patient's ratings of a session show once every form that the
     therapist owes for it is given or declined, at once where none was asked. `declined_at` is the time of
     a rating that was declined just now."""
     with connection.cursor() as cursor:
-        cursor.execute(_REVEAL, [list(sessions), declined_at, list(sessions)])
+        cursor.execute(_REVEAL, _to_reveal(sessions, declined_at))
+
+
+def _to_reveal(sessions: Collection[uuid.UUID], declined_at: datetime | None = None) -> dict[str, Any]:
+    return {"sessions": list(sessions), "declined_at": declined_at}

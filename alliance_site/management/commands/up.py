@@ -7,7 +7,6 @@ import errno
 import fcntl
 import http.client
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -44,6 +43,17 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+# Where the kernel shares the processors among sessions, a nice value counts within a session only; that of
+# the session itself stands in this file.
+GIVES_WAY = """
+import os, sys
+os.nice(int(sys.argv[1]))
+if os.getsid(0) == os.getpid() and os.path.exists("/proc/self/autogroup"):
+    with open("/proc/self/autogroup", "w") as group:
+        group.write(sys.argv[1])
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -276,7 +286,7 @@ def children(port: int) -> list[Child]:
     quiet = ["-l", "WARNING"]
     beat = [*celery, "beat", *quiet, "-s", str(settings.VAR / "beat.db"), "--pidfile="]
     # Where both want all of the machine, a page has about ten times as much of it as a job.
-    nice = [shutil.which("nice") or "/usr/bin/nice", "-n", str(WORKER_NICE)]
+    gives_way = [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE)]
     # No access log: link tokens stand in paths. No preload: chart rendering hangs after a fork.
     web = [
         *python, "gunicorn", "alliance_site.wsgi:application", "--bind", f"{HOST}:{port}",
@@ -285,7 +295,7 @@ def children(port: int) -> list[Child]:
         "--log-level", "warning",
     ]  # fmt: skip
     fixed = ["-n", "worker@alliance", "--without-gossip", "--without-mingle"]
-    worker = [*nice, *celery, "worker", "-c", "2", *fixed, *quiet]
+    worker = [*gives_way, *celery, "worker", "-c", "2", *fixed, *quiet]
     return [Child("beat", beat), Child("web", web), Child("worker", worker)]
 
 
