@@ -46,13 +46,21 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 # Where the kernel shares the processors among sessions, a nice value counts within a session only; that of
-# the session itself stands in this file.
+# the session itself stands in this file. Linux takes ten changes a second of all users together, and a worker
+# that does not give way is better than none.
 GIVES_WAY = """
-import os, sys
+import os, sys, time
 os.nice(int(sys.argv[1]))
-if os.getsid(0) == os.getpid() and os.path.exists("/proc/self/autogroup"):
-    with open("/proc/self/autogroup", "w") as group:
-        group.write(sys.argv[1])
+for _ in range(5 if os.getsid(0) == os.getpid() and os.path.exists("/proc/self/autogroup") else 0):
+    try:
+        with open("/proc/self/autogroup", "w") as group:
+            group.write(sys.argv[1])
+        break
+    except BlockingIOError:
+        time.sleep(0.2)
+    except OSError as error:
+        print("The worker's session cannot give way:", error, file=sys.stderr)
+        break
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
