@@ -35,13 +35,13 @@ class _Question:
         self._places = [self._params.index(mark) if self._params.count(mark) == 1 else None for mark in marks]
         if None in self._places or queryset._prefetch_related_lookups:  # type: ignore[attr-defined]
             raise NotCompiled("Each value stands once in the SQL, as it is given; and nothing is prefetched.")
-        self._compiler = compiler
         found = compiler.klass_info["select_fields"]
         self._model, self._own = compiler.klass_info["model"], slice(found[0], found[-1] + 1)
         self._names = [attrgetter("target.attname")(column[0]) for column in compiler.select[self._own]]
         self._related = get_related_populators(compiler.klass_info, compiler.select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]
         self._annotated = list(compiler.annotation_col_map.items())
-        self._converters = compiler.get_converters([column[0] for column in compiler.select])
+        columns = [column[0] for column in compiler.select]
+        self._converters = list(compiler.get_converters(columns).items())
 
     def ask(self, values: tuple[Value, ...]) -> Any:
         params = list(self._params)
@@ -52,7 +52,10 @@ class _Question:
             found = cursor.fetchone()
         if found is None:
             return None
-        (row,) = self._compiler.apply_converters([found], self._converters)
+        row = list(found)
+        for place, (converters, column) in self._converters:
+            for converter in converters:
+                row[place] = converter(row[place], column, connection)
         made = self._model.from_db(DEFAULT_DB_ALIAS, self._names, row[self._own])
         for populator in self._related:
             populator.populate(row, made)
