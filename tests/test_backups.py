@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -291,17 +292,36 @@ def test_a_run_is_never_changed_and_leaves_its_trace(db: None) -> None:
         BackupRun.objects.update(is_good=True)
 
 
-@pytest.fixture
-def empty_database() -> Iterator[str]:
-    """A second database of the tests' server; its address for a program."""
-    name = f"restored_{os.getpid()}"
+@contextmanager
+def another_database(name: str, owner: str = "") -> Iterator[str]:
+    """A further database of the tests' server; its address for a program that asks as its owner."""
+    name, known = f"{name}_{os.getpid()}", connection.settings_dict
+    owner = owner or known["USER"]
     with connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-        cursor.execute(f"CREATE DATABASE {name}")
-    known = connection.settings_dict
-    yield f"postgresql://{known['USER']}@/{name}?host={known['HOST']}&port={known['PORT']}"
+        cursor.execute(f"CREATE DATABASE {name} OWNER {owner}")
+    try:
+        yield f"postgresql://{owner}@/{name}?host={known['HOST']}&port={known['PORT']}"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def empty_database() -> Iterator[str]:
+    with another_database("restored") as address:
+        yield address
+
+
+@pytest.fixture
+def plain_owner(db: None) -> Iterator[str]:
+    """A role that may sign in, and nothing else: the rules of rows hold for it."""
+    name = f"plain_{os.getpid()}"
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name}")
+        cursor.execute(f"CREATE ROLE {name} LOGIN NOSUPERUSER NOBYPASSRLS")
+    yield name
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP ROLE {name}")
 
 
 def manage(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -333,6 +353,26 @@ def test_a_backup_is_restored_compared_and_who_withdrew_since_is_erased_again(
     again = manage("restore", str(path), DATABASE_URL=empty_database)
     assert again.returncode == 1
     assert "into an empty one only" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_an_owner_for_whom_the_rules_of_rows_hold_backs_up_every_clinic(
+    cast: Cast, rated: Therapy, plain_owner: str, empty_database: str, folder: Path
+) -> None:
+    call_command("backup", out=folder / "first.alliance")
+    with another_database("owned", plain_owner) as owned:
+        for words in (["restore", "first.alliance"], ["rows_guard"], ["backup", "--out", "second.alliance"]):
+            words = [str(folder / word) if word.endswith(".alliance") else word for word in words]
+            done = manage(*words, DATABASE_URL=owned)
+            assert done.returncode == 0, done.stdout + done.stderr
+        code = "from surveys import scope; from surveys.models import *; print(Patient.objects.count());"
+        code += "scope._now.set(scope.NOTHING); print(Patient.objects.count())"
+        shown, hidden = manage("shell", "-v0", "-c", code, DATABASE_URL=owned).stdout.split()
+        assert int(shown) > 0 and hidden == "0", "the rules hold for this owner"
+    done = manage("restore", str(folder / "second.alliance"), DATABASE_URL=empty_database)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(line.startswith("ok  ") for line in done.stdout.splitlines()[:-1])
 
 
 @pytest.mark.slow
