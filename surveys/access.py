@@ -311,8 +311,8 @@ class Link:
 # What a page about a patient's form says. The questionnaire itself is kept by every process.
 _PATIENTS = ("version", "study__clinic", "session__therapy__patient")
 _FORM = (*_PATIENTS, "instrument", "session__therapy__therapist", "therapist")
-# What saving and sending need of it.
-_ANSWERS = ("version", "session", "study")
+# What saving and sending need of it before they lock it.
+_ANSWERS = ("version",)
 
 
 def form_state(assignment: Assignment, now: datetime) -> LinkState:

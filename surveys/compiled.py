@@ -6,7 +6,6 @@ on the answer.
 
 from collections.abc import Callable
 from functools import lru_cache
-from operator import attrgetter
 from types import CodeType, FunctionType
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
@@ -37,7 +36,7 @@ class _Question:
             raise NotCompiled("Each value stands once in the SQL, as it is given; and nothing is prefetched.")
         found = compiler.klass_info["select_fields"]
         self._model, self._own = compiler.klass_info["model"], slice(found[0], found[-1] + 1)
-        self._names = [attrgetter("target.attname")(column[0]) for column in compiler.select[self._own]]
+        self._names = [column[0].target.attname for column in compiler.select[self._own]]
         self._related = get_related_populators(compiler.klass_info, compiler.select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]
         self._annotated = list(compiler.annotation_col_map.items())
         columns = [column[0] for column in compiler.select]

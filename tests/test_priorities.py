@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alliance_site.management.commands.up import GIVES_WAY, WORKER_NICE, children
+from alliance_site.management.commands.up import GIVES_WAY, WORKER_NICE, children, giving_way
 
 OWN = Path("/proc/self/autogroup")
 SAYS = "import os; print(os.nice(0)); print(open('/proc/self/autogroup').read().split()[-1])"
@@ -15,7 +15,7 @@ SAYS = "import os; print(os.nice(0)); print(open('/proc/self/autogroup').read().
 
 def started(*argv: str, is_leader: bool) -> list[str]:
     run = subprocess.run(
-        [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE), *argv],
+        giving_way(list(argv)),
         start_new_session=is_leader,
         capture_output=True,
         text=True,

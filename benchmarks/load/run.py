@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from alliance_site.folders import PROJECT
-from alliance_site.management.commands.up import GIVES_WAY, WORKER_NICE
+from alliance_site.management.commands.up import WORKER_NICE, giving_way
 from benchmarks.faults.site import APP, Service, Site, free_port, wait_until
 from benchmarks.load import patients
 from benchmarks.load.client import Pool, get
@@ -117,8 +117,7 @@ def refitting(var: Path) -> Iterator[tuple[psutil.Process, Callable[[], int]]]:
     the worker. Gives the process, and how often it has fitted."""
     count = var / "refits"
     count.write_text("0")
-    gives_way = [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE)]
-    argv = [*gives_way, sys.executable, "-m", "benchmarks.load.refit", str(count)]
+    argv = giving_way([sys.executable, "-m", "benchmarks.load.refit", str(count)])
     process = subprocess.Popen(argv, cwd=PROJECT, start_new_session=True)
     try:
         wait_until("a first fit is done", lambda: count.read_text() not in ("", "0"), 120)

@@ -218,14 +218,12 @@ def _locked(opening: Opening) -> tuple[Assignment, bool, datetime]:
     if assignment is None:
         raise FormClosed("This form is not there any more.")
     assignment.instrument = instrument_of(assignment.instrument_id)
-    # A form stays in its study and its session; both were read with the opening.
-    assignment.study, assignment.session = opening.assignment.study, opening.assignment.session
     return assignment, assignment.is_answered or assignment.state not in OPEN, assignment.now
 
 
 def _form_to_lock(pk: uuid.UUID) -> QuerySet[Any]:
     is_answered = RawSQL(_IS_ANSWERED, [], BooleanField())  # noqa: S611  text of our own
-    rows = Assignment.objects.select_for_update()
+    rows = Assignment.objects.select_for_update(of=("self",)).select_related("study", "session")
     return rows.annotate(is_answered=is_answered, now=clock.NOW).filter(pk=pk)
 
 

@@ -288,13 +288,17 @@ def _environment(port: int) -> dict[str, str]:
     return {**os.environ, "VAR": str(settings.VAR), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
 
 
+def giving_way(argv: list[str]) -> list[str]:
+    """Where both want all of the machine, web has about ten times as much of it as this; as the leader of a
+    session of its own."""
+    return [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE), *argv]
+
+
 def children(port: int) -> list[Child]:
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "--quiet", "-A", "alliance_site.celery:app"]
     quiet = ["-l", "WARNING"]
     beat = [*celery, "beat", *quiet, "-s", str(settings.VAR / "beat.db"), "--pidfile="]
-    # Where both want all of the machine, a page has about ten times as much of it as a job.
-    gives_way = [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE)]
     # No access log: link tokens stand in paths. No preload: chart rendering hangs after a fork.
     web = [
         *python, "gunicorn", "alliance_site.wsgi:application", "--bind", f"{HOST}:{port}",
@@ -303,7 +307,7 @@ def children(port: int) -> list[Child]:
         "--log-level", "warning",
     ]  # fmt: skip
     fixed = ["-n", "worker@alliance", "--without-gossip", "--without-mingle"]
-    worker = [*gives_way, *celery, "worker", "-c", "2", *fixed, *quiet]
+    worker = giving_way([*celery, "worker", "-c", "2", *fixed, *quiet])
     return [Child("beat", beat), Child("web", web), Child("worker", worker)]
 
 
