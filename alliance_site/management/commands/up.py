@@ -32,8 +32,9 @@ PATIENCE = 20  # seconds a child has to end by itself
 LONGEST_PAUSE = 30
 SOUND = 60  # seconds after which a child is no longer counted as crashing at its start
 SERVER_CHECK = 3
-# Not the least there is: a job has a lease, and must end within it on a machine that is busy all day.
-WORKER_NICE = 10
+# Not the least there is: a job has a lease, and must end within it on a machine that is busy all day. At 10,
+# freezing a small study's data took more than a minute beside two other programs that took all they got.
+WORKER_NICE = 5
 
 # On Linux the kernel ends a child whose supervisor was killed. A small program does it between
 # fork and exec, where Python code could hang on a lock of another thread.
@@ -289,7 +290,7 @@ def _environment(port: int) -> dict[str, str]:
 
 
 def giving_way(argv: list[str]) -> list[str]:
-    """Where both want all of the machine, web has about ten times as much of it as this; as the leader of a
+    """Where both want all of the machine, web has about three times as much of it as this; as the leader of a
     session of its own."""
     return [sys.executable, "-c", GIVES_WAY, str(WORKER_NICE), *argv]
 
