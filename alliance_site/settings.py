@@ -269,8 +269,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 # the broker: the cache is a table.
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "cache",
+        "BACKEND": "alliance_site.caches.JsonCache",
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
 }

@@ -5,10 +5,10 @@ says of when it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.cache import cache
@@ -159,8 +159,8 @@ def completed_studies(user: Actor, clinic: Clinic) -> QuerySet[Study]:
 
 def study_completion(study: Study, period: Period) -> Completion | None:
     """None while it is being counted for the first time today; then a reader looks again."""
-    kept: Completion | None = cache.get(_key(study.pk, period))
-    now = timezone.now()
+    found = cache.get(_key(study.pk, period))
+    kept, now = _read(found) if found else None, timezone.now()
     if kept is None or now - kept.at > LONGEST:
         return None if _is_being_counted(study, period) else _count_at_once(study, period)
     is_old = now - kept.at > timedelta(seconds=KEPT * kept.took)
@@ -209,11 +209,50 @@ def _scope(study: Study, period: Period) -> str:
 
 
 def _keep(study: Study, period: Period, found: Completion) -> None:
-    cache.set(_key(study.pk, period), found, LONGEST.total_seconds())
+    cache.set(_key(study.pk, period), _written(found), LONGEST.total_seconds())
 
 
 def _key(study: UUID, period: Period) -> str:
-    return f"completion-3:{study}:{period.code}"
+    return f"completion-4:{study}:{period.code}"
+
+
+def _written(found: Completion) -> dict[str, Any]:
+    """As JSON has it, for the cache."""
+    return {
+        "at": found.at.isoformat(),
+        "took": found.took,
+        "lines": [(line.rater, line.code, dict(line.forms.by_fate)) for line in found.lines],
+        "by_session": [
+            (key, [(session, dict(forms.by_fate)) for session, forms in rows.items()])
+            for key, rows in found.by_session.items()
+        ],
+        "times": {rater: delay and asdict(delay) for rater, delay in found.times.items()},
+        "sessions": dict(found.sessions),
+        "therapists": found.therapists,
+        "together": found.together,
+    }
+
+
+def _read(kept: dict[str, Any]) -> Completion:
+    """What `_written` wrote."""
+    return Completion(
+        at=datetime.fromisoformat(kept["at"]),
+        took=kept["took"],
+        lines=[FormLine(rater, code, Forms(fates)) for rater, code, fates in kept["lines"]],
+        by_session={
+            (rater, code): {session: Forms(fates) for session, fates in rows}
+            for (rater, code), rows in kept["by_session"]
+        },
+        times={rater: delay and Delay(**delay) for rater, delay in kept["times"].items()},
+        sessions=kept["sessions"],
+        therapists=[_therapist_line(row) for row in kept["therapists"]],
+        together=kept["together"] and _therapist_line(kept["together"]),
+    )
+
+
+def _therapist_line(row: Sequence[Any]) -> TherapistLine:
+    code, n_patients, counts, n_therapists = row
+    return TherapistLine(code, n_patients, tuple((k, n) for k, n in counts), n_therapists)
 
 
 def _count(study: Study, period: Period, report: Report = silent) -> Completion:

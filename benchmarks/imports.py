@@ -121,7 +121,6 @@ def measure(folder: str, url: str, n_rows: int) -> dict[str, Any]:
     from tests.sign_in import sign_in_fully  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
     call_command("demo_clinic", size="small", verbosity=0)
     study, admin = Study.objects.get(code="DEMO"), User.objects.get(email="clinic-admin@demo.example")
     client = Client()

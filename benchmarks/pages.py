@@ -120,7 +120,6 @@ def prepare(n_large: int) -> dict[str, int]:
     from surveys import jobs  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
     call_command("demo_clinic", size="small", verbosity=0)
     while jobs.run_due(60):
         pass

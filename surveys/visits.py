@@ -60,7 +60,8 @@ def visit_begin(response: HttpResponseBase, visit: Visit) -> None:
 def visit_of(request: HttpRequest) -> Visit | None:
     """What this browser may show now."""
     secret = request.COOKIES.get(_cookie_name(), "")
-    return cache.get(_visit_key(secret)) if secret else None
+    kept = cache.get(_visit_key(secret)) if secret else None
+    return Visit(UUID(kept["patient"]), frozenset(map(UUID, kept["responses"]))) if kept else None
 
 
 def visit_add(request: HttpRequest, response_id: UUID) -> None:
@@ -68,7 +69,7 @@ def visit_add(request: HttpRequest, response_id: UUID) -> None:
     visit = visit_of(request)
     if visit is not None:
         more = replace(visit, responses=visit.responses | {response_id})
-        cache.set(_visit_key(request.COOKIES[_cookie_name()]), more, timeout=VISIT)
+        _remember(request.COOKIES[_cookie_name()], more)
 
 
 def visit_prolong(request: HttpRequest, response: HttpResponseBase) -> None:
@@ -85,7 +86,7 @@ def visit_end(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def _keep(response: HttpResponseBase, secret: str, visit: Visit) -> None:
-    cache.set(_visit_key(secret), visit, timeout=VISIT)
+    _remember(secret, visit)
     response.set_cookie(
         _cookie_name(),
         secret,
@@ -95,6 +96,11 @@ def _keep(response: HttpResponseBase, secret: str, visit: Visit) -> None:
         httponly=True,
         samesite="Lax",
     )
+
+
+def _remember(secret: str, visit: Visit) -> None:
+    kept = {"patient": str(visit.patient), "responses": sorted(map(str, visit.responses))}
+    cache.set(_visit_key(secret), kept, timeout=VISIT)
 
 
 def _cookie_name() -> str:

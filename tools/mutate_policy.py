@@ -242,8 +242,6 @@ def main(arguments: list[str]) -> int:
     options = [
         "-q",
         "-p",
-        "no:logging",
-        "-p",
         "no:cacheprovider",
         "-m",
         "not slow",
