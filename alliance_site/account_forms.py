@@ -1,18 +1,23 @@
 """The forms of signing in, of passwords and of codes, in the words of the house."""
 
+from typing import Any
+
 from allauth.account import forms
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as codes
 from allauth.mfa.base.internal.flows import check_rate_limit
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
-from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, LoginWebAuthnForm
+from allauth.mfa.webauthn.internal import auth
 from django.core.exceptions import ValidationError
 from django.forms import CharField
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from fido2.webauthn import UserVerificationRequirement
 
 from alliance_site.factors import demo_code, factor_of, has_factor
+from surveys import audit
 from surveys.models import User
 
 LABELS = {
@@ -90,6 +95,7 @@ class TakesCode(PlainWords):
         forget_tries = check_rate_limit(self.user)
         found = factor_of(self.user, self.cleaned_data["code"])
         if found is None:
+            audit.record("account.refuse", subject=self.user, factor="code")
             raise get_adapter().validation_error("incorrect_code")
         forget_tries()
         self.authenticator = found
@@ -123,3 +129,27 @@ class PasskeyForm(PlainWords, AddWebAuthnForm):
         hint = _("It then asks for your finger, your face or a PIN. The password works as before.")
         self.fields["passwordless"].help_text = hint
         self.fields["name"].widget.attrs["autocomplete"] = "off"
+
+    def clean(self) -> dict[str, Any]:
+        """Whether it may sign in alone is what its owner says here, not what the key could do."""
+        cleaned: dict[str, Any] = super().clean()
+        credential = cleaned.get("credential")
+        if isinstance(credential, dict):
+            outcome = {"credProps": {"rk": bool(cleaned.get("passwordless"))}}
+            cleaned["credential"] = credential | {"clientExtensionResults": outcome}
+        return cleaned
+
+
+class KeyAloneForm(LoginWebAuthnForm):
+    """A passkey in place of the password: one that may sign in alone, which asked who holds it just now."""
+
+    def clean_credential(self) -> Authenticator:
+        # The question of another page, that a key answers by a touch, is not this one.
+        if (auth.get_state() or {}).get("user_verification") != UserVerificationRequirement.REQUIRED:
+            auth.clear_state()
+            raise get_adapter().validation_error("incorrect_code")
+        found: Authenticator = super().clean_credential()
+        if not found.wrap().is_passwordless:
+            audit.record("account.refuse", subject=found.user, factor="passkey")
+            raise get_adapter().validation_error("incorrect_code")
+        return found

@@ -1,11 +1,14 @@
 """How allauth behaves here: accounts are made by the clinic, and everybody has a second factor."""
 
+from urllib.parse import urlsplit
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.core.internal.ratelimit import get_ip
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.stages import AuthenticateStage
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
@@ -13,6 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from alliance_site.factors import has_factor, is_fresh, is_vouched_for, other_factors
+from surveys import audit
 from surveys.fields import decrypt, encrypt
 from surveys.models import User
 from surveys.services.accounts import password_set
@@ -59,6 +63,20 @@ class ClosedAccountAdapter(DefaultAccountAdapter):
     def set_password(self, user: User, password: str) -> None:
         """Whoever was signed in with the old one is so no more; the browser at hand gets a new session."""
         password_set(user=user, password=password, actor=user)
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """At the address that this site knows of itself; that of a request is what its sender says."""
+        url = urlsplit(super().get_reset_password_from_key_url(key))
+        return f"{settings.SITE_URL.rstrip('/')}{url.path}"
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        super().login(request, user)
+        audit.record("account.sign_in", subject=user, actor=user)
+
+    def authentication_failed(self, request: HttpRequest, **credentials: str) -> None:
+        """Written for an address of nobody as well: it takes as long, and says nothing of whose it is."""
+        owner = User.objects.filter(email__iexact=credentials.get("email", "")).first()
+        audit.record("account.refuse", subject=owner or "user:unknown", factor="password")
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False

@@ -12,6 +12,8 @@ from uuid import uuid4
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
@@ -98,6 +100,26 @@ def _mark_of(request: HttpRequest) -> str:
     return salted_hmac("alliance.logs", str(user.pk)).hexdigest()[:12]
 
 
+class Sessions(SessionMiddleware):
+    """Django's. A page that is made already, and stored in the session nothing but that it was asked for, is
+    sent also while the database is away."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        try:
+            return super().process_response(request, response)
+        except (Error, SessionInterrupted) as error:
+            if not _is_of_database_away(error):
+                raise
+            return away(request, error) if request.session.modified else response
+
+
+def _is_of_database_away(error: BaseException | None) -> bool:
+    """Whether it, or what it was raised for, says so: a session that could not be stored hides the cause."""
+    while error is not None and not is_database_away(error):
+        error = error.__context__
+    return error is not None
+
+
 class NameBrowser:
     """Tells a new sign-in in which browser it is, for the list of its owner's."""
 
@@ -135,8 +157,10 @@ class Language:
         return translation.get_language_from_request(request)
 
 
-def away(request: HttpRequest, error: Exception) -> HttpResponse:
+def away(request: HttpRequest, error: BaseException) -> HttpResponse:
     log.error("The database is away.", exc_info=error)
+    # The page would ask it who this is.
+    request.user = AnonymousUser()
     response = (
         api_refusal(request, 503, AWAY)
         if request.path.startswith(API)

@@ -24,6 +24,7 @@ from surveys.models import SignIn
 from surveys.qr import qr_image
 from surveys.services.factor_resets import tell_change
 from surveys.services.sign_ins import sign_ins_end
+from surveys.session_store import row_key
 
 # What the mail to the owner says was changed.
 SET_UP = _("An app on the phone was set up for it.")
@@ -136,6 +137,6 @@ def _changed(request: HttpRequest, sentence: object) -> None:
     """Whoever else is signed in as this person gave less, what no longer holds, or may be whom the change is
     to keep out; the mail is for the owner who did not make it."""
     user = person(request.user)
-    others = SignIn.objects.exclude(session_key=request.session.session_key)
+    others = SignIn.objects.exclude(pk=row_key(request.session))
     sign_ins_end(user=user, rows=others, actor=user)
     tell_change(user, sentence)

@@ -140,7 +140,7 @@ MIDDLEWARE = [
     "alliance_site.middleware.Language",
     "alliance_site.middleware.InputGate",
     "alliance_site.scoping.ClinicsInScope",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "alliance_site.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -217,6 +217,7 @@ MFA_FORMS = {
     "reauthenticate": _forms + "CodeAgainForm",
     "activate_totp": _forms + "AppForm",
     "add_webauthn": _forms + "PasskeyForm",
+    "login_webauthn": _forms + "KeyAloneForm",
 }
 # Clocks of phones are off by some seconds: the code before and the one after are taken as well.
 MFA_TOTP_TOLERANCE = 1

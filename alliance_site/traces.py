@@ -25,6 +25,8 @@ from surveys.models import Fields, Membership, User
 log = logging.getLogger(__name__)
 
 REFUSED = (403, 404)
+# In place of a file that is no more, the page that says what it was.
+GONE = 410
 # What a form sent back with a complaint shows is the page with everything on it.
 SHOWN_AGAIN = (200, 409, 422)
 
@@ -107,6 +109,9 @@ TRACED: dict[str, Trace] = {
         Trace("export.download", Fields.CODED, writes_its_own=True), "desk-export-file", "api-export-file"
     ),
 }
+
+# What is only posted, and shows the page of another route when it is refused.
+SHOWS = dict.fromkeys(("form-links-mail", "form-links-screen", "form-links-paper"), "form-links")
 
 # Pages for people who are signed in that show no sensitive row: forms to begin something, settings, texts of
 # questionnaires, the clinic's staff, lists of names of studies and of analyses without a number of anybody,
@@ -212,8 +217,11 @@ def _role(request: HttpRequest, person: User) -> str:
 def _write(request: HttpRequest, response: HttpResponseBase) -> None:
     route, status = _route(request), response.status_code
     allowed = permitted(route, request.method or "") or frozenset()
-    trace, is_refused = TRACED.get(route), status in REFUSED
-    is_read = trace is not None and not trace.writes_its_own and _shows(request, status)
+    trace, is_refused = TRACED.get(SHOWS.get(route, route)), status in REFUSED
+    if trace is not None and trace.writes_its_own and status == GONE:
+        trace, is_read = Trace("export.view", trace.fields), True
+    else:
+        is_read = trace is not None and not trace.writes_its_own and _shows(request, status)
     if not allowed - {ANYONE, SIGNED_IN} or not (is_refused or is_read):
         return
     # Asked last: pages for everybody do not need to know who it is.

@@ -1,11 +1,15 @@
 """Pages of the site itself: the way home, and what stands where something went wrong."""
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
+from alliance_site.middleware import away
 from surveys.access import clinic_therapies, roles
 from surveys.api.refusals import FAULT, NOT_FOUND, api_refusal
+from surveys.away import is_database_away
 from surveys.forms import kept_fields
 from surveys.models import Role
 
@@ -66,6 +70,11 @@ def too_many(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Django asks for it while it handles the error: one from beside the views, where it is found out who
+    somebody is, may be that of a database that is away."""
+    error = sys.exc_info()[1]
+    if error is not None and is_database_away(error):
+        return away(request, error)
     if request.path.startswith("/api/"):
         return api_refusal(request, 500, FAULT)
     return render(None, "500.html", status=500)

@@ -141,7 +141,7 @@ class ExportRow:
 def export_rows(rows: QuerySet[Export]) -> list[ExportRow]:
     found = list(rows)
     names = [f"export:{row.pk}" for row in found]
-    trace = AuditEvent.objects.filter(act="export.download", subject__in=names).values("subject")
+    trace = AuditEvent.objects.filter(act="export.download", status=None, subject__in=names).values("subject")
     fetched = {
         row["subject"]: Fetched(row["n"], row["at"]) for row in trace.annotate(n=Count("pk"), at=Max("at"))
     }

@@ -37,20 +37,20 @@ def trail(of: Trail) -> Iterator[None]:
 def record(
     act: str,
     *,
-    subject: Model,
+    subject: Model | str,
     actor: Actor | None = None,
     clinic: Clinic | UUID | None = None,
     **detail: object,
 ) -> AuditEvent:
-    """`subject` is a row; its kind and id are kept. `clinic` is one or the id of one. `detail` never holds an
-    answer, a score or a token."""
+    """`subject` is a row; its kind and id are kept. Where there is no row, it is what is kept.
+    `clinic` is one or the id of one. `detail` never holds an answer, a score or a token."""
     return record_each(act, [(subject, detail)], actor=actor, clinic=clinic)[0]
 
 
 @scope.everything()
 def record_each(
     act: str,
-    subjects: Iterable[tuple[Model, Mapping[str, object]]],
+    subjects: Iterable[tuple[Model | str, Mapping[str, object]]],
     *,
     actor: Actor | None = None,
     clinic: Clinic | UUID | None = None,
@@ -110,11 +110,11 @@ def record_reading(read: Reading) -> AuditEvent:
     )
 
 
-def _name(subject: Model) -> str:
-    return f"{subject._meta.model_name}:{subject.pk}"
+def _name(subject: Model | str) -> str:
+    return subject if isinstance(subject, str) else f"{subject._meta.model_name}:{subject.pk}"
 
 
-def _patient(subject: Model) -> UUID | None:
+def _patient(subject: Model | str) -> UUID | None:
     """Of what names its patient itself; `surveys.trace_access` finds the others by the subject."""
     if isinstance(subject, Therapy):
         return subject.patient_id

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model, QuerySet
 from django.db.models.query import get_related_populators
+from django.db.transaction import TransactionManagementError
 
 Row = TypeVar("Row", bound=Model)
 Value = str | UUID
@@ -30,6 +31,7 @@ class _Question:
         queryset = rows(*marks)[:1]
         compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         self._sql, params = compiler.as_sql()
+        self._is_locking = queryset.query.select_for_update
         self._params = list(params)
         self._places = [self._params.index(mark) if self._params.count(mark) == 1 else None for mark in marks]
         if None in self._places or queryset._prefetch_related_lookups:  # type: ignore[attr-defined]
@@ -46,6 +48,8 @@ class _Question:
         params = list(self._params)
         for place, value in zip(self._places, values, strict=True):
             params[cast(int, place)] = value
+        if self._is_locking and connection.get_autocommit() and not connection.in_atomic_block:
+            raise TransactionManagementError("A lock outside of a transaction ends as it is taken.")
         with connection.cursor() as cursor:
             cursor.execute(self._sql, params)
             found = cursor.fetchone()

@@ -82,6 +82,30 @@ def test_nor_can_the_role_become_more_than_it_is(cast: Cast) -> None:
             cursor.execute(statement)
 
 
+def test_a_row_of_the_trace_gets_its_number_from_the_database_alone(cast: Cast) -> None:
+    audit.record("therapy.begin", subject=cast.therapy, clinic=cast.clinic)
+    rows = "(SELECT t FROM surveys_auditevent t LIMIT 1) kept"
+    with as_application() as cursor, pytest.raises(DatabaseError, match="denied"), transaction.atomic():
+        cursor.execute(f"INSERT INTO surveys_auditevent SELECT (t).* FROM {rows}")
+
+
+def test_what_a_trigger_asks_it_asks_of_no_table_of_the_session(cast: Cast) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT proname FROM pg_proc
+               WHERE pronamespace = 'public'::regnamespace AND prorettype = 'trigger'::regtype
+                 AND coalesce(proconfig::text, '') NOT LIKE '%search_path=public, pg_temp%'"""
+        )
+        assert cursor.fetchall() == []
+    plan = "DELETE FROM surveys_planline"
+    with as_application() as cursor:
+        cursor.execute("SET LOCAL app.clinics = '*'")
+        for name in ("surveys_studyversion", "surveys_study"):
+            cursor.execute(f"CREATE TEMP TABLE {name} (LIKE public.{name}) ON COMMIT DROP")
+        with pytest.raises(DatabaseError, match="in force"), transaction.atomic():
+            cursor.execute(plan)
+
+
 def test_the_trace_grows_and_is_sealed_and_checked(cast: Cast) -> None:
     with as_application():
         audit.record("therapy.begin", subject=cast.therapy, actor=cast.clinic_admin, clinic=cast.clinic)

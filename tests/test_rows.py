@@ -224,6 +224,13 @@ def test_a_transaction_is_told_once_and_again_where_it_forgot() -> None:
         with transaction.atomic():
             assert not is_told(sent())
         assert not is_told(sent())
+        with (
+            pytest.raises(ValueError, match="NUL"),
+            scope.clinics([UUID(int=3)]),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT count(*) FROM surveys_patient WHERE code = %s", ["\0"])
+        assert is_told(sent()), "what the driver does not send says nothing to the database"
 
 
 @pytest.mark.django_db(transaction=True)

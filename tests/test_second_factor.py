@@ -2,13 +2,18 @@
 
 import json
 import re
+import secrets
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from unittest.mock import Mock
 
 import pytest
+from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
 from django.core.cache import cache
@@ -17,6 +22,9 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from fido2.cose import ES256
+from fido2.utils import sha256, websafe_encode
+from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData
 
 from surveys.fields import decrypt
 from surveys.models import AuditEvent, FactorReset, Membership, Role, User
@@ -28,6 +36,7 @@ from tests.totp import code_of
 
 LOGIN, CODE, APP = "/accounts/login/", "/accounts/2fa/authenticate/", "/accounts/2fa/totp/activate/"
 CODES, OVERVIEW = "/accounts/2fa/recovery-codes/", "/accounts/2fa/"
+ALONE = "/accounts/2fa/webauthn/login/"
 WRONG_CODE = "This code is not right"
 
 
@@ -491,6 +500,85 @@ def test_the_operator_resets_a_factor_with_a_reason(cast: Cast) -> None:
     assert mail.outbox[0].to == [cast.clinic_admin.email]
 
 
+# A passkey in place of the password
+
+
+class Key:
+    """A passkey of somebody, made when a page asked; `is_alone`: that may sign in without the password."""
+
+    def __init__(self, user: User, *, is_alone: bool) -> None:
+        self.user, self.number = user, secrets.token_bytes(16)
+        self.private = ec.generate_private_key(ec.SECP256R1())
+        public = ES256.from_cryptography_key(self.private.public_key())
+        flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.AT
+        made = AttestedCredentialData.create(Aaguid.NONE, self.number, public)
+        data = AuthenticatorData.create(sha256(b"testserver"), flags, 0, made)
+        credential = passkey_credential() | {
+            "id": websafe_encode(self.number),
+            "rawId": websafe_encode(self.number),
+            "clientExtensionResults": {"credProps": {"rk": is_alone}},
+        }
+        credential["response"] |= {
+            "attestationObject": websafe_encode(AttestationObject.create("none", data, {}))
+        }
+        Authenticator.objects.create(
+            user=user, type="webauthn", data={"name": "Key", "credential": credential}
+        )
+
+    def answer(self, challenge: str, *, is_verified: bool) -> str:
+        client = {"type": "webauthn.get", "challenge": challenge, "origin": "https://testserver"}
+        said = json.dumps(client).encode()
+        flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG(4 * is_verified)
+        data = AuthenticatorData.create(sha256(b"testserver"), flags, 1)
+        signature = self.private.sign(bytes(data) + sha256(said), ec.ECDSA(hashes.SHA256()))
+        return json.dumps(
+            {
+                "id": websafe_encode(self.number),
+                "rawId": websafe_encode(self.number),
+                "type": "public-key",
+                "response": {
+                    "clientDataJSON": websafe_encode(said),
+                    "authenticatorData": websafe_encode(bytes(data)),
+                    "signature": websafe_encode(signature),
+                    "userHandle": websafe_encode(user_pk_to_url_str(self.user).encode()),
+                },
+            }
+        )
+
+
+def challenge_of_sign_in(client: Client) -> str:
+    asked = client.get(ALONE, headers={"X-Requested-With": "XMLHttpRequest"}).json()
+    return str(asked["request_options"]["publicKey"]["challenge"])
+
+
+@pytest.mark.parametrize(
+    ("is_alone", "is_verified", "is_in"),
+    [(True, True, True), (False, True, False), (True, False, False), (False, False, False)],
+)
+def test_a_key_signs_in_alone_where_its_owner_said_so_and_is_verified(
+    cast: Cast, is_alone: bool, is_verified: bool, is_in: bool
+) -> None:
+    key, client = Key(cast.therapist, is_alone=is_alone), Client()
+    answer = key.answer(challenge_of_sign_in(client), is_verified=is_verified)
+    client.post(ALONE, {"credential": answer})
+    assert (client.get("/caseload/").status_code == 200) is is_in
+
+
+def test_the_question_of_another_page_is_not_that_of_signing_in_alone(cast: Cast) -> None:
+    """Which a security key answers by a touch, whoever touches it."""
+    theirs = Key(cast.therapist, is_alone=True)
+    Key(cast.colleague, is_alone=False)
+    client = with_password(cast.colleague.email)
+    asked = re.search(r'<script id="js_data"[^>]*>(.+?)</script>', client.get(CODE).content.decode())
+    assert asked is not None
+    challenge = json.loads(asked[1])["request_options"]["publicKey"]["challenge"]
+    session = client.session
+    del session["account_login"]
+    session.save()
+    client.post(ALONE, {"credential": theirs.answer(challenge, is_verified=False)})
+    assert client.get("/caseload/").status_code == 302
+
+
 # The demonstration
 
 
@@ -498,8 +586,16 @@ def test_the_operator_resets_a_factor_with_a_reason(cast: Cast) -> None:
     ("is_demo", "is_simulated", "is_shown"), [(1, 1, True), (0, 1, False), (1, 0, False)]
 )
 def test_only_a_demonstration_shows_the_code_and_only_of_a_simulated_clinic(
-    cast: Cast, settings: object, is_demo: int, is_simulated: int, is_shown: bool
+    cast: Cast,
+    settings: object,
+    monkeypatch: pytest.MonkeyPatch,
+    is_demo: int,
+    is_simulated: int,
+    is_shown: bool,
 ) -> None:
+    # One code, however long it takes.
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     settings.DEMO = bool(is_demo)  # type: ignore[attr-defined]
     cast.clinic.is_simulated = bool(is_simulated)
     cast.clinic.save()

@@ -57,6 +57,9 @@ def test_every_sensitive_page_leaves_one_row(town: Cast, role: str) -> None:  # 
             expected = [(*expected[0][:5], answer.status_code)]
         if answer.status_code not in (200, 403, 404) or is_own:
             expected = []
+        if answer.status_code == 410:
+            # In place of the file, the page that says what it was.
+            expected = [("export.view", trace.fields, person.pk, role, town.clinic.pk, None)]
         found = [(row.act, row.fields, row.actor_id, row.role, row.clinic_id, row.status) for row in rows]
         if found != expected or any(str(row.request) != answer["X-Request-ID"] for row in rows):
             wrong.append((name, answer.status_code, found))

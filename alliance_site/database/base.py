@@ -44,7 +44,12 @@ class ScopedCursor(extensions.cursor):
             with self._told_apart(text):
                 super().execute(text, vars)
             return
-        super().execute(self._prefix(text) + text, vars)
+        try:
+            super().execute(self._prefix(text) + text, vars)
+        except BaseException:
+            # What the driver refused to write never reached the database.
+            self.connection.told = None
+            raise
         if _UNDOES.match(text):
             # A savepoint that is rolled back takes with it what was set after it.
             self.connection.told = None

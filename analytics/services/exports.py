@@ -254,7 +254,8 @@ def export_fetch(*, export: Export, actor: User) -> StoredFile:
 
 
 def _trace(export: Export, act: str) -> QuerySet[AuditEvent]:
-    return AuditEvent.objects.filter(act=act, subject=f"export:{export.pk}")
+    """What was done; a refused try has a row of the same act."""
+    return AuditEvent.objects.filter(act=act, subject=f"export:{export.pk}", status=None)
 
 
 def files_drop() -> int:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from surveys import audit
 from surveys.access import Actor
 from surveys.models import Clinic, User
+from surveys.services.api_tokens import tokens_end
 from surveys.services.notices import notice_send
 from surveys.services.sign_ins import sign_ins_end
 
@@ -49,10 +50,11 @@ def password_link_give(*, user: User, base_url: str, reason: str) -> str:
 
 @transaction.atomic
 def password_set(*, user: User, password: str, actor: Actor) -> None:
-    """Whoever was signed in with the old one is so no more, and its owner is told: it may have been somebody
-    else. A mail server that fails undoes nothing."""
+    """Whoever was signed in with the old one is so no more, nor is a program that speaks for its owner; who
+    is told: it may have been somebody else. A mail server that fails undoes nothing."""
     user.set_password(password)
     user.save(update_fields=["password"])
     sign_ins_end(user=user, actor=actor)
+    context = {"n_tokens": tokens_end(user=user, actor=actor)}
     audit.record("account.password", subject=user, actor=actor)
-    transaction.on_commit(partial(notice_send, "password-changed", {}, [user]))
+    transaction.on_commit(partial(notice_send, "password-changed", context, [user]))

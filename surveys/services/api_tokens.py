@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
@@ -10,7 +11,9 @@ from django.utils.translation import gettext as _
 from knox.models import AuthToken
 
 from surveys import audit
-from surveys.models import ApiToken, Scope, User
+from surveys.access import Actor
+from surveys.models import ApiToken, Clinic, Scope, User
+from surveys.services.notices import notice_send
 
 DAYS = (30, 90, 365)
 MOST = 20
@@ -45,6 +48,8 @@ def token_create(*, user: User, name: str, scopes: Collection[str], days: int) -
     row, token = AuthToken.objects.create(user, expiry=timedelta(days=days))
     line = ApiToken.objects.create(token=row, name=name, scopes=sorted(scopes))
     audit.record("token.create", subject=line, actor=user, name=name, scopes=line.scopes, days=days)
+    context = {"name": name, "uses": [Scope(scope).label for scope in line.scopes]}
+    transaction.on_commit(partial(notice_send, "token-made", context, [user]))
     return str(token)
 
 
@@ -55,6 +60,17 @@ def token_revoke(*, token: AuthToken, actor: User) -> None:
     name = line.name if line else ""
     audit.record("token.revoke", subject=line or token.user, actor=actor, name=name)
     token.delete()
+
+
+@transaction.atomic
+def tokens_end(*, user: User, actor: Actor | None = None, clinic: Clinic | None = None) -> int:
+    """Ends all tokens of somebody at once; how many."""
+    rows = AuthToken.objects.filter(user=user)
+    n = rows.count()
+    rows.delete()
+    if n:
+        audit.record("token.end", subject=user, actor=actor, clinic=clinic, n=n)
+    return n
 
 
 def token_used(token: AuthToken) -> None:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from surveys import audit
 from surveys.access import Actor
 from surveys.models import OPERATOR, Clinic, Membership, Role, RoleGrant, Therapist, User
+from surveys.services.api_tokens import tokens_end
 from surveys.services.codes import free_code
 from surveys.services.sign_ins import sign_ins_end
 
@@ -78,6 +79,7 @@ def roles_set(clinic: Clinic, user: User, roles: Iterable[str], actor: Actor | N
         grants_drop(Q(user=user, clinic=clinic), actor)
     if has and not Membership.objects.filter(user=user).exists():
         sign_ins_end(user=user, actor=actor, clinic=clinic)
+        tokens_end(user=user, actor=actor, clinic=clinic)
 
 
 def grants_drop(of: Q, actor: Actor | None) -> None:

@@ -98,12 +98,15 @@ def trace_check(head: str = "") -> Checked:
     n_rows, fault = 0, ""
     last = AuditSeal.objects.order_by("-number").first()
     try:
-        previous, latest = "", None
+        previous, latest, top = "", None, 0
         for number, seal in enumerate(AuditSeal.objects.order_by("number").iterator(50), start=1):
             if seal.number != number:
                 raise _Fault(f"Seal {number} is missing.")
             if seal.sha256 != seal_hash(number, previous, seal.rows, bytes(seal.digests)):
                 raise _Fault(f"Seal {number} is not what it was.")
+            top = max(top, seal.rows[-1][1] if seal.rows else 0)
+            if seal.last_id != top:
+                raise _Fault(f"Seal {number} says a last row that is not under it.")
             n_seal, latest = _compare(seal, latest)
             n_rows, previous = n_rows + n_seal, seal.sha256
         _find_added(last, n_rows)
@@ -143,8 +146,11 @@ def _find_added(last: AuditSeal | None, n_sealed: int) -> None:
     """A row without a seal that should have had one. Raises _Fault."""
     if last is None:
         return
-    old = Q(at__lt=last.made_at - WINDOW)
-    late = AuditEvent.objects.filter(old, pk__gt=last.last_id).order_by("pk").values_list("pk", flat=True)
+    late = (
+        AuditEvent.objects.filter(at__lt=last.made_at - WINDOW, pk__gt=last.last_id)
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
     if key := late.first():
         raise _Fault(f"Row {key} was added: it says a time that was sealed before.")
     below = AuditEvent.objects.filter(pk__lte=last.last_id)
@@ -152,6 +158,8 @@ def _find_added(last: AuditSeal | None, n_sealed: int) -> None:
         return
     seals = AuditSeal.objects.order_by("number").values_list("rows", flat=True).iterator(50)
     sealed = {key for rows in seals for key in ids(rows)}
+    # By the clock: whoever ended the sealing ended the last seal's as well.
+    old = Q(at__lt=timezone.now() - WINDOW)
     for key in below.filter(old).order_by("pk").values_list("pk", flat=True).iterator(PART):
         if key not in sealed:
             raise _Fault(f"Row {key} was added: it was not there when those around it were sealed.")

@@ -10,14 +10,15 @@ from django.utils.translation import ngettext
 from surveys.access import person
 from surveys.account_access import own_sign_ins
 from surveys.services.sign_ins import sign_ins_end
+from surveys.session_store import row_key
 
 
 def sign_ins(request: HttpRequest) -> HttpResponse:
     rows = list(own_sign_ins(request.user))
-    this = request.session.session_key
+    this = row_key(request.session)
     context = {
-        "rows": [(row, row.session_key == this) for row in rows],
-        "n_others": sum(row.session_key != this for row in rows),
+        "rows": [(row, row.pk == this) for row in rows],
+        "n_others": sum(row.pk != this for row in rows),
         "now": timezone.now(),
     }
     return render(request, "account/sign_ins.html", context)
@@ -25,7 +26,7 @@ def sign_ins(request: HttpRequest) -> HttpResponse:
 
 def end(request: HttpRequest) -> HttpResponse:
     """One other (`which` is its mark), or all others. What has ended meanwhile is no error."""
-    others = own_sign_ins(request.user).exclude(session_key=request.session.session_key)
+    others = own_sign_ins(request.user).exclude(pk=row_key(request.session))
     which = request.POST.get("which", "")
     if which:
         others = others.filter(pk__in=[row.pk for row in others if row.mark == which])

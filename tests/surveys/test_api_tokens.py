@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -12,8 +13,10 @@ from knox.models import AuthToken
 from rest_framework.views import APIView
 
 from alliance_site.policy import ANYONE, POLICY, SCOPES, scopes_for
-from surveys.models import ApiToken, AuditEvent, Role, Scope, User
+from surveys.models import ApiToken, AuditEvent, Membership, Role, Scope, User
+from surveys.services.accounts import password_set
 from surveys.services.api_tokens import MOST, TokenRefused, token_create
+from surveys.services.people import staff_leave
 from tests import factories
 from tests.conftest import Cast, signed_in
 from tests.test_permissions import ROUTES, url_of
@@ -219,3 +222,34 @@ def test_whoever_tries_tokens_is_slowed_down_too(cast: Cast, settings) -> None:
     tries = [Client().get(reverse("api-therapies"), headers=bearer("0" * 64)) for _ in range(3)]
     assert [answer.status_code for answer in tries] == [401, 401, 429]
     assert Client().get(reverse("api-therapies"), headers=bearer(make(cast.therapist))).status_code == 200
+
+
+def test_a_new_password_ends_all_tokens_and_says_so(cast: Cast, django_capture_on_commit_callbacks) -> None:
+    token, other, url = make(cast.therapist), make(cast.colleague), reverse("api-therapies")
+    mail.outbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        password_set(user=cast.therapist, password="another horse in the morning", actor=cast.therapist)
+    assert Client().get(url, headers=bearer(token)).status_code == 401
+    assert Client().get(url, headers=bearer(other)).status_code == 200
+    assert "Your API tokens ended with the old password." in mail.outbox[0].body
+    assert AuditEvent.objects.get(act="token.end").detail == {"n": 1}
+    with django_capture_on_commit_callbacks(execute=True):
+        password_set(user=cast.therapist, password="a horse in the evening", actor=cast.therapist)
+    assert "API" not in mail.outbox[1].body
+
+
+def test_who_leaves_leaves_no_token_that_works_again_on_return(cast: Cast) -> None:
+    token = make(cast.therapist)
+    staff_leave(clinic=cast.clinic, user=cast.therapist, actor=cast.clinic_admin)
+    assert not AuthToken.objects.exists()
+    User.objects.filter(pk=cast.therapist.pk).update(is_active=True)
+    Membership.objects.create(clinic=cast.clinic, user=cast.therapist, role=Role.THERAPIST)
+    assert Client().get(reverse("api-therapies"), headers=bearer(token)).status_code == 401
+
+
+def test_the_owner_is_told_of_a_new_token_by_mail(cast: Cast, django_capture_on_commit_callbacks) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        token = make(cast.therapist)
+    (sent,) = mail.outbox
+    assert (sent.to, sent.subject) == ([cast.therapist.email], "An API token was made for your account")
+    assert "If it was not you" in sent.body and token not in sent.body

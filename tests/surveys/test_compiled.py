@@ -92,3 +92,11 @@ def test_a_function_that_gets_other_code_asks_another_question(cast: Cast) -> No
     assert compiled.first(rows, form.pk) == form
     rows.__code__ = none.__code__
     assert compiled.first(rows, form.pk) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outside_of_a_transaction_nothing_is_locked_and_so_nothing_is_answered() -> None:
+    with transaction.atomic():
+        assert compiled.first(responses._form_to_lock, uuid4()) is None
+    with pytest.raises(transaction.TransactionManagementError):
+        compiled.first(responses._form_to_lock, uuid4())

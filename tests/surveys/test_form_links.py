@@ -123,6 +123,8 @@ def test_sending_by_e_mail_goes_through_the_worker_and_shows_in_the_log(
     assert client.post(url(patient_form, "mail/")).status_code == 303
     refused = client.post(url(patient_form, "mail/"))
     assert refused.status_code == 409 and "under way" in page(refused)
+    # The page is shown again with all that is on it.
+    assert AuditEvent.objects.latest("pk").act == "patient.view"
     assert len(box) == 1
     jobs.run_due()
     after = page(client.get(url(patient_form)))

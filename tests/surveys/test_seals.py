@@ -210,3 +210,27 @@ def test_before_the_first_seal_there_is_nothing_to_tell(clinic: Clinic, capsys: 
     call_command("audit_check")
     assert capsys.readouterr().out.startswith("0 rows under 0 seals")
     assert timedelta(hours=3) <= seals.WINDOW, "longer than the longest job"
+
+
+def test_rows_that_are_left_without_a_seal_are_named_though_no_seal_is_made_any_more(clinic: Clinic) -> None:
+    """As after a row whose number is the last of all: nothing comes after it."""
+    first, *_ = act(clinic, 2)
+    with as_owner() as cursor:
+        cursor.execute("UPDATE surveys_auditevent SET id = 9223372036854775807 WHERE id = %s", [first])
+        cursor.execute("UPDATE surveys_auditevent SET at = at - interval '3 days'")
+    assert seals_add() == 1
+    (later,) = act(clinic)
+    with as_owner() as cursor:
+        cursor.execute("UPDATE surveys_auditseal SET made_at = made_at - interval '3 days'")
+        cursor.execute("UPDATE surveys_auditevent SET at = at - interval '2 days' WHERE id = %s", [later])
+    assert seals_add() == 0
+    assert trace_check().fault.startswith(f"Row {later} was added")
+
+
+def test_a_seal_that_says_a_last_row_it_does_not_hold_is_named(rows: list[int]) -> None:
+    last = AuditSeal.objects.latest("number")
+    number, sha256 = last.number + 1, seal_hash(last.number + 1, last.sha256, [], b"")
+    AuditSeal.objects.create(
+        number=number, made_at=last.made_at, rows=[], digests=b"", last_id=1 << 62, sha256=sha256
+    )
+    assert trace_check().fault == f"Seal {number} says a last row that is not under it."

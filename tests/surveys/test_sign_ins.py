@@ -14,11 +14,11 @@ from django.utils import timezone
 from surveys.models import AuditEvent, Membership, Role, SignIn, User
 from surveys.services.people import staff_leave
 from surveys.services.sign_ins import sign_ins_clear
-from surveys.session_store import LONGEST
+from surveys.session_store import LONGEST, row_key
 from surveys.user_agents import browser_and_system
 from tests import factories
 from tests.conftest import Cast, signed_in
-from tests.sign_in import prove
+from tests.sign_in import give_app, prove
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 SAFARI = (
@@ -68,7 +68,12 @@ def test_everybody_sees_where_they_are_signed_in_and_nothing_else_is_kept_of_the
     assert "Firefox on Linux" in page and "Safari on iPhone" in page and "2 sessions, as of" in page
     assert page.count("This browser") == 1
     row = SignIn.objects.get(user=cast.therapist, browser="Firefox")
-    assert row.session_key == here.session.session_key and row.session_key not in page
+    assert row.pk == row_key(here.session) and row.pk not in page
+    # Who reads the table is signed in nowhere.
+    assert here.session.session_key not in str(list(SignIn.objects.values()))
+    thief = Client()
+    thief.cookies["session"] = row.pk
+    assert not is_in(thief)
     held = str(row.get_decoded()) + page
     assert FIREFOX not in held and "127.0.0.1" not in held and "Gecko" not in held
     assert is_in(phone)
@@ -80,7 +85,7 @@ def test_one_other_session_or_all_others_are_ended_and_not_those_of_somebody_els
     theirs = SignIn.objects.get(user=cast.colleague)
     here.post(END, {"which": theirs.mark})
     assert is_in(colleague)
-    here.post(END, {"which": SignIn.objects.get(pk=phone.session.session_key).mark})
+    here.post(END, {"which": SignIn.objects.get(pk=row_key(phone.session)).mark})
     assert not is_in(phone) and is_in(tablet) and is_in(here)
     here.post(END)
     assert not is_in(tablet) and is_in(here) and is_in(colleague)
@@ -120,8 +125,8 @@ def test_a_session_has_another_key_after_the_sign_in_and_after_another_password(
     client.cookies["session"] = session.session_key
     client.post("/accounts/login/", {"login": cast.therapist.email, "password": factories.PASSWORD})
     prove(client, cast.therapist)
-    first = client.session.session_key
-    assert first != session.session_key and not SignIn.objects.filter(pk=session.session_key).exists()
+    first = row_key(client.session)
+    assert first != row_key(session) and not SignIn.objects.filter(pk=row_key(session)).exists()
     began = SignIn.objects.get(pk=first).began_at
     other = browser(cast.therapist, SAFARI)
     new = "another horse in the morning"
@@ -131,7 +136,7 @@ def test_a_session_has_another_key_after_the_sign_in_and_after_another_password(
     )
     assert is_in(client) and not is_in(other)
     (row,) = SignIn.objects.filter(user=cast.therapist)
-    assert row.pk == client.session.session_key != first and row.began_at == began
+    assert row.pk == row_key(client.session) != first and row.began_at == began
 
 
 def test_who_loses_the_last_role_is_signed_out_at_once(cast: Cast) -> None:
@@ -197,3 +202,24 @@ def test_a_request_asks_and_writes_no_more_for_it_than_a_session_does(cast: Cast
         assert client.get("/accounts/password/change/").status_code == 200
     of_sessions = [query["sql"] for query in queries if "surveys_signin" in query["sql"]]
     assert [sql.split()[0] for sql in of_sessions] == ["SELECT", "UPDATE"]
+
+
+def test_who_came_in_and_who_was_refused_is_in_the_trace(cast: Cast) -> None:
+    for login, password in [
+        (cast.therapist.email.upper(), "wrong"),
+        ("nobody@example.org", "wrong"),
+        (cast.therapist.email, factories.PASSWORD),
+    ]:
+        Client().post("/accounts/login/", {"login": login, "password": password})
+    give_app(cast.therapist)
+    client = Client()
+    client.post("/accounts/login/", {"login": cast.therapist.email, "password": factories.PASSWORD})
+    client.post("/accounts/2fa/authenticate/", {"code": "000000"})
+    own = f"user:{cast.therapist.pk}"
+    rows = AuditEvent.objects.filter(act__in=["account.refuse", "account.sign_in"]).order_by("pk")
+    assert [(row.act, row.subject, row.actor_id, row.detail) for row in rows] == [
+        ("account.refuse", own, None, {"factor": "password"}),
+        ("account.refuse", "user:unknown", None, {"factor": "password"}),
+        ("account.sign_in", own, cast.therapist.pk, {}),
+        ("account.refuse", own, None, {"factor": "code"}),
+    ]

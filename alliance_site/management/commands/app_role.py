@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 from django.db import connection, transaction
+from django.db.models import AutoField, Model
 from psycopg2 import extensions, sql
 
 from alliance_site import env
@@ -47,8 +48,8 @@ class Command(BaseCommand):
 def _make(cursor: Any, role: str) -> bool:
     """Whether the role was made now. Raises CommandError for one that could undo what it is for."""
     cursor.execute(
-        "SELECT rolsuper OR rolbypassrls OR rolcreaterole, rolname = current_user FROM pg_roles"
-        " WHERE rolname = %s",
+        "SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication, rolname = current_user"
+        " FROM pg_roles WHERE rolname = %s",
         [role],
     )
     found = cursor.fetchone()
@@ -63,8 +64,8 @@ def _make(cursor: Any, role: str) -> bool:
     )
     if is_mighty or is_owner or cursor.fetchone()[0]:
         raise CommandError(
-            f"{role} is a superuser, makes roles, or owns tables of this database: such a role can change the"
-            " trace. Run this as the owner of the database, and give another --role."
+            f"{role} is a superuser, makes roles, replicates, or owns tables of this database: such a role"
+            " can change the trace. Run this as the owner of the database, and give another --role."
         )
     cursor.execute(
         "SELECT count(*) FROM pg_auth_members WHERE member = (SELECT oid FROM pg_roles WHERE rolname = %s)",
@@ -89,10 +90,11 @@ def _grant(cursor: Any, role: str) -> int:
     cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
     tables = [name for (name,) in cursor.fetchall()]
     for table in tables:
-        rights = "SELECT" if table in READ else "SELECT, INSERT"
-        rights += "" if table in READ + ADDED else ", UPDATE, DELETE"
+        rights = "SELECT" if table in READ + ADDED else "SELECT, INSERT, UPDATE, DELETE"
         _run(cursor, "REVOKE ALL ON TABLE public.{} FROM {}", table, role)
         _run(cursor, f"GRANT {rights} ON TABLE public.{{}} TO {{}}", table, role)
+    for model in (AuditEvent, AuditSeal):
+        _let_add(cursor, role, model)
     _run(cursor, "GRANT USAGE ON SCHEMA public TO {}", role)
     _run(cursor, "REVOKE CREATE ON SCHEMA public FROM {}, PUBLIC", role)
     _run(cursor, "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}", role)
@@ -105,6 +107,15 @@ def _grant(cursor: Any, role: str) -> int:
                     f"{role} may {right} {table} by a grant to everybody. Revoke it from PUBLIC."
                 )
     return len(tables)
+
+
+def _let_add(cursor: Any, role: str, model: type[Model]) -> None:
+    """Rows, but not with a number of its own choice: one at the end of all numbers would be the last that
+    is sealed."""
+    columns = [field.column for field in model._meta.local_fields if not isinstance(field, AutoField)]
+    statement = sql.SQL("GRANT INSERT ({}) ON TABLE public.{} TO {}")
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    cursor.execute(statement.format(names, sql.Identifier(model._meta.db_table), sql.Identifier(role)))
 
 
 def _run(cursor: Any, statement: str, *names: str) -> None:
