@@ -5,8 +5,10 @@ import re
 import secrets
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+from zoneinfo import available_timezones
 
 from django.core.exceptions import ImproperlyConfigured
+from django.http.request import validate_host
 
 
 def text(name: str, default: str = "") -> str:
@@ -44,9 +46,51 @@ def choice(name: str, default: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def is_random(key: str) -> bool:
+def zone(name: str) -> str:
+    value = text(name, "UTC")
+    if value not in available_timezones():
+        raise ImproperlyConfigured(f"{name} must be a time zone like Europe/Oslo; it is {value!r}.")
+    return value
+
+
+def is_random(key: str, least: int = 50) -> bool:
     """Whether a key may have been drawn by a machine: long, and not one letter again and again."""
-    return len(key) >= 50 and len(set(key)) >= 5
+    return len(key) >= least and len(set(key)) >= 5
+
+
+def token(name: str) -> str:
+    """A secret that programs send with each request; may be missing."""
+    value = secret(name)
+    if value and not is_random(value, 32):
+        raise ImproperlyConfigured(
+            f"{name} (or {name}_FILE) needs at least 32 random characters. Make one with: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
+    return value
+
+
+def keep_apart(**keys: str) -> None:
+    """Stops the start where one key does for two: whoever sees one of them has the other."""
+    owner: dict[str, str] = {}
+    for name, key in keys.items():
+        if key and (other := owner.setdefault(key, name)) != name:
+            raise ImproperlyConfigured(f"{name} and {other} are the same. Make a key of its own for each.")
+
+
+def keep_reachable(url: str, hosts: list[str]) -> None:
+    """Stops the start where patients' links would lead to a host that this site does not answer for."""
+    host = urlsplit(url).hostname
+    if host and not validate_host(f"[{host}]" if ":" in host else host, hosts):
+        raise ImproperlyConfigured(f"SITE_URL names {host}, which is not among ALLOWED_HOSTS. Add it there.")
+
+
+def keep_mail_private(host: str, *, is_encrypted: bool) -> None:
+    """Stops the start where links would go over the line in the clear. A name without a dot is a machine of
+    one's own network."""
+    if "." in host and not is_encrypted and host != "127.0.0.1":
+        raise ImproperlyConfigured(
+            "EMAIL_USE_TLS=0 sends patients' links in the clear. Leave it out, or set EMAIL_USE_SSL=1 instead."
+        )
 
 
 def origin(name: str, value: str) -> str:

@@ -81,11 +81,14 @@ if PSEUDONYM_KEY and not env.is_random(PSEUDONYM_KEY):
 
 # Encrypts backups. Without it none is made, and the site goes on; without it none can be restored either.
 BACKUP_KEY = env.secret("BACKUP_KEY") or (env.kept_secret(VAR / "backup_key") if EMBEDDED else "")
-if BACKUP_KEY and (len(BACKUP_KEY) < 50 or len(set(BACKUP_KEY)) < 5):
+if BACKUP_KEY and not env.is_random(BACKUP_KEY):
     raise ImproperlyConfigured(
         "BACKUP_KEY (or BACKUP_KEY_FILE), which encrypts backups, needs at least 50 random characters and a "
         'place apart from them. Make one with: python -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
+env.keep_apart(
+    SECRET_KEY=SECRET_KEY, FIELD_KEY=FIELD_KEYS[0], PSEUDONYM_KEY=PSEUDONYM_KEY, BACKUP_KEY=BACKUP_KEY
+)
 # Holds backups, and beside them the list of patients' withdrawals, which must outlive the database.
 BACKUP_DIR = Path(env.text("BACKUP_DIR", str(VAR / "backups"))).resolve()
 
@@ -105,12 +108,7 @@ CSRF_TRUSTED_ORIGINS = [
 ]
 
 # For programs that watch the site; without it /metrics is no page.
-METRICS_TOKEN = env.secret("METRICS_TOKEN")
-if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
-    raise ImproperlyConfigured(
-        "METRICS_TOKEN (or METRICS_TOKEN_FILE) needs at least 32 random characters. Make one with: "
-        'python -c "import secrets; print(secrets.token_urlsafe(32))"'
-    )
+METRICS_TOKEN = env.token("METRICS_TOKEN")
 
 INSTALLED_APPS = [
     "alliance_site",
@@ -277,7 +275,7 @@ CACHES = {
 
 # Time and language
 USE_TZ = True
-TIME_ZONE = env.text("TIME_ZONE", "UTC")
+TIME_ZONE = env.zone("TIME_ZONE")
 USE_I18N = True
 LANGUAGE_CODE = "en-gb"
 # In its own words each: who cannot read the page must find their language on it.
@@ -309,6 +307,7 @@ if EMAIL_USE_TLS and EMAIL_USE_SSL:
     raise ImproperlyConfigured(
         "EMAIL_USE_TLS and EMAIL_USE_SSL are both set. Choose one: 587 is TLS, 465 is SSL."
     )
+env.keep_mail_private(EMAIL_HOST, is_encrypted=EMAIL_USE_TLS or EMAIL_USE_SSL)
 EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = VAR / "outbox"
 _outbox = "alliance_site.outbox.Outbox"
@@ -327,11 +326,12 @@ if HTTPS and SITE_URL.startswith("http://") and urlsplit(SITE_URL).hostname not 
     raise ImproperlyConfigured(
         "SITE_URL must begin with https://: patients' links would go over the line in the clear."
     )
+env.keep_reachable(SITE_URL, ALLOWED_HOSTS)
 
 # Jobs: Postgres is the list, the broker only the doorbell
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL") or _broker_url
 # How much memory one job may take; with less than two gigabytes of address space nothing can be fitted.
-JOB_MEMORY_MB = env.number("JOB_MEMORY_MB", max(2048, psutil.virtual_memory().total >> 21))
+JOB_MEMORY_MB = env.number("JOB_MEMORY_MB", max(2048, psutil.virtual_memory().total >> 21), least=512)
 
 # Requests in a minute: of one person, and of one address without a valid token.
 API_RATE_USER = env.number("API_RATE_USER", 600)
