@@ -89,7 +89,7 @@ def keep_mail_private(host: str, *, is_encrypted: bool) -> None:
     one's own network."""
     if "." in host and not is_encrypted and host != "127.0.0.1":
         raise ImproperlyConfigured(
-            "EMAIL_USE_TLS=0 sends patients' links in the clear. Leave it out, or set EMAIL_USE_SSL=1 instead."
+            "EMAIL_USE_TLS=0 sends patients' links in the clear. Leave it out, or set EMAIL_USE_SSL=1."
         )
 
 

@@ -41,6 +41,7 @@ def n_queries(cast: Cast) -> dict[tuple[str, str], int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_page_asks_as_often_for_a_hundred_patients_as_for_one(cast: Cast) -> None:
     factories.hold_session(cast.therapy)
     for rater in ("patient", "therapist"):

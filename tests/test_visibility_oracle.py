@@ -243,7 +243,8 @@ def walk(
 ALL = (Rated("scores", True), Rated("none", True), Rated("answers", False))
 
 
-@pytest.mark.parametrize("visibility", [pytest.param("blind", marks=pytest.mark.slow), "feedback"])
+@pytest.mark.slow
+@pytest.mark.parametrize("visibility", ["blind", pytest.param("feedback", marks=pytest.mark.judge)])
 def test_no_page_shows_a_rating_that_its_reader_may_not_see(cast: Cast, visibility: str) -> None:
     unsent = (Rated(None, by_therapist=True),)
     world = World(visibility, is_ended=False, own=ALL, other=unsent, colleagues=ALL[:2], is_open=True)

@@ -47,6 +47,7 @@ def test_a_plan_survives_the_database() -> None:
     assert PlanSpec.from_dict(SPEC.to_dict()) == SPEC
 
 
+@pytest.mark.slow
 def test_the_same_plan_gives_the_same_numbers_and_more_therapists_more_power() -> None:
     small, large = done(SPEC)
     assert [small, large] == done(SPEC)

@@ -406,6 +406,7 @@ def test_no_outcomes_from_a_fit_without_estimates_or_from_another_model():
         simulate_from_result(result, {k: v for k, v in DESIGN.items() if k != "time"}, spec, 1)
 
 
+@pytest.mark.slow
 def test_power_is_that_of_the_exact_t_test():
     """Balanced, intercepts alone: the test of x is the regression of therapist means, K - 2 df, and its power
     a noncentral t averaged over the predictor."""

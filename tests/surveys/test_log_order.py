@@ -249,6 +249,7 @@ class Desk:
             assert key in received or key[0] in begun or is_missed
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_rows_are_those_of_the_rule_however_the_log_came_about(cast: Cast, data: st.DataObject) -> None:

@@ -10,6 +10,7 @@ from surveys.models import Assignment
 from surveys.tokens import new_start_code, new_token, start_code_hash, token_hash
 
 
+@pytest.mark.slow
 def test_a_million_tokens_are_all_different_and_as_long_as_256_bits_are() -> None:
     tokens = {new_token() for _ in range(10**6)}
     assert len(tokens) == 10**6
