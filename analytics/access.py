@@ -89,7 +89,7 @@ def get_administered_export_or_404(user: Actor, export_id: UUID) -> Export:
 
 def _with_people(rows: QuerySet[Export]) -> QuerySet[Export]:
     return rows.select_related("snapshot__study__clinic", "asked_by", "decided_by").prefetch_related(
-        "approvals__by"
+        "approvals__by__memberships"
     )
 
 

@@ -158,7 +158,7 @@ def export_row(export: Export) -> ExportRow:
     return export_rows(
         Export.objects.filter(pk=export.pk)
         .select_related("snapshot__study__clinic", "asked_by", "decided_by")
-        .prefetch_related("approvals__by")
+        .prefetch_related("approvals__by__memberships")
     )[0]
 
 

@@ -26,7 +26,7 @@ from analytics.models import Export, ExportApproval, Snapshot, StoredFile
 from analytics.services.snapshots import left_out_since
 from analytics.storage import sha256, store
 from surveys import audit, jobs
-from surveys.models import AuditEvent, Fields, User
+from surveys.models import AuditEvent, Fields, Role, User
 from surveys.progress import Progress
 
 JOB = "export"
@@ -115,9 +115,18 @@ def export_approve(*, export: Export, actor: User, is_admin: bool) -> Export:
 
 
 def n_missing(export: Export) -> int:
-    """How many approvals it still takes; one at least is an administrator's."""
-    given = [approval.is_admin for approval in export.approvals.all()]
+    """How many approvals it still takes; one at least is an administrator's. One of somebody who might not
+    give it any more today does not count."""
+    given = [row.is_admin for row in export.approvals.all() if _still_holds(row, export)]
     return max(N_APPROVALS[export.tier] - len(given), 0 if any(given) else 1)
+
+
+def _still_holds(approval: ExportApproval, export: Export) -> bool:
+    role = Role.CLINIC_ADMIN if approval.is_admin else Role.RESEARCHER
+    place = (export.snapshot.study.clinic_id, role)
+    return approval.by.is_active and any(
+        (held.clinic_id, held.role) == place for held in approval.by.memberships.all()
+    )
 
 
 @transaction.atomic

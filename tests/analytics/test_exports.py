@@ -159,6 +159,13 @@ def test_every_answer_needs_an_agreement_and_two_others(
     assert state(again) is State.WAITING
     export_approve(export=again, actor=make(snapshot, "admin2", Role.CLINIC_ADMIN), is_admin=True)
     assert state(again) is State.BUILDING
+    # Who has left by the time of the last approval has not approved.
+    left = ask(snapshot, researcher, "items")
+    export_approve(export=left, actor=second, is_admin=False)
+    Membership.objects.filter(user=second).delete()
+    export_approve(export=left, actor=admin, is_admin=True)
+    assert state(left) is State.WAITING
+    Membership.objects.create(user=second, clinic=snapshot.study.clinic, role=Role.RESEARCHER)
     scores = ask(snapshot, researcher)
     signed_in(second).post(reverse("desk-export-approve", args=[scores.pk]))
     assert state(scores) is State.WAITING, "of scores an administrator decides"
