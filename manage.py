@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 from alliance_site import embedded
+from alliance_site.database.unfinished import RestorationUnfinished
 from surveys import scope
 
 VAR = Path(os.environ.get("VAR", "").strip() or Path(__file__).resolve().parent / "var")
@@ -34,7 +35,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (embedded.EmbeddedError, ImproperlyConfigured) as error:
+    except (embedded.EmbeddedError, ImproperlyConfigured, RestorationUnfinished) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import available_timezones
@@ -125,6 +126,16 @@ def secret(name: str) -> str:
 def secret_list(name: str) -> list[str]:
     """Several secrets, with commas or line breaks between them, as `secret` finds one."""
     return re.findall(r"[^,\s]+", secret(name))
+
+
+def kept_data_key(path: Path) -> str:
+    """A kept secret that data depend on. A restoration makes none: those of the backup are needed."""
+    if sys.argv[1:2] == ["restore"] and not path.exists():
+        raise ImproperlyConfigured(
+            f"{path.name.upper()} is missing: there is no file {path}. Put the one there that the backup was "
+            "made with, then restore."
+        )
+    return kept_secret(path)
 
 
 def kept_secret(path: Path) -> str:

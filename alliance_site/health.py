@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 
+from alliance_site.database.unfinished import RestorationUnfinished
 from surveys.jobs import worker_silence
 
 SILENCE = timedelta(seconds=30)
@@ -16,6 +17,8 @@ def _database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+    except RestorationUnfinished as error:
+        return str(error)
     except Error:
         return "The database does not answer."
     return ""

@@ -56,7 +56,7 @@ if not all(map(env.is_random, [SECRET_KEY, *SECRET_KEY_FALLBACKS])):
 # changed any day, this one only with the old key left behind in FIELD_KEY_FALLBACKS until
 # `manage.py field_keys_rotate` has written everything anew.
 FIELD_KEYS = [
-    env.secret("FIELD_KEY") or (env.kept_secret(VAR / "field_key") if EMBEDDED else ""),
+    env.secret("FIELD_KEY") or (env.kept_data_key(VAR / "field_key") if EMBEDDED else ""),
     *env.secret_list("FIELD_KEY_FALLBACKS"),
 ]
 if not all(map(env.is_random, FIELD_KEYS)):
@@ -72,7 +72,7 @@ ENCRYPTED_IN_JSON = [("mfa_authenticator", "data", ("secret", "seed"))]
 
 # Names people in frozen data. Who has it and the database can tell who they are, so it may be kept from this
 # machine: without it nothing can be frozen, and care goes on.
-PSEUDONYM_KEY = env.secret("PSEUDONYM_KEY") or (env.kept_secret(VAR / "pseudonym_key") if EMBEDDED else "")
+PSEUDONYM_KEY = env.secret("PSEUDONYM_KEY") or (env.kept_data_key(VAR / "pseudonym_key") if EMBEDDED else "")
 if PSEUDONYM_KEY and not env.is_random(PSEUDONYM_KEY):
     raise ImproperlyConfigured(
         "PSEUDONYM_KEY (or PSEUDONYM_KEY_FILE), which names people in datasets, needs at least 50 random "
@@ -80,7 +80,7 @@ if PSEUDONYM_KEY and not env.is_random(PSEUDONYM_KEY):
     )
 
 # Encrypts backups. Without it none is made, and the site goes on; without it none can be restored either.
-BACKUP_KEY = env.secret("BACKUP_KEY") or (env.kept_secret(VAR / "backup_key") if EMBEDDED else "")
+BACKUP_KEY = env.secret("BACKUP_KEY") or (env.kept_data_key(VAR / "backup_key") if EMBEDDED else "")
 if BACKUP_KEY and not env.is_random(BACKUP_KEY):
     raise ImproperlyConfigured(
         "BACKUP_KEY (or BACKUP_KEY_FILE), which encrypts backups, needs at least 50 random characters and a "

@@ -13,6 +13,8 @@ from typing import Any
 from django.conf import settings
 from psycopg2 import sql
 
+from alliance_site.database import unfinished
+
 # Of who is signed in, and of counters: worth nothing tomorrow, and no session may come back to life.
 LEFT_OUT = ("django_session", "surveys_signin", "cache")
 
@@ -23,7 +25,7 @@ PLAIN = (
 )
 TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-    " AND relkind IN ('r', 'p') ORDER BY relname"
+    " AND relkind IN ('r', 'p') AND relname <> %s ORDER BY relname"
 )
 FIGURES = sql.SQL(
     "SELECT count(*), coalesce(sum(('x' || left(hash, 16))::bit(64)::bigint), 0),"
@@ -100,13 +102,13 @@ def read(cursor: Any) -> Manifest:
         migrations=migrations,
         keys=fingerprints(),
         tables={name: table_of(cursor, name) for name in table_names(cursor) if name not in LEFT_OUT},
-        rules={name: _number(cursor, query) for name, query in RULES.items()},
+        rules={name: number(cursor, query) for name, query in RULES.items()},
         sequences=sequences(cursor),
     )
 
 
 def table_names(cursor: Any) -> list[str]:
-    cursor.execute(TABLES)
+    cursor.execute(TABLES, [unfinished.TABLE])
     return [name for (name,) in cursor.fetchall()]
 
 
@@ -123,10 +125,10 @@ def sequences(cursor: Any) -> dict[str, int]:
 
 def server_version(cursor: Any) -> int:
     """The major version of PostgreSQL."""
-    return _number(cursor, "SELECT current_setting('server_version_num')::int / 10000")
+    return number(cursor, "SELECT current_setting('server_version_num')::int / 10000")
 
 
-def _number(cursor: Any, query: str) -> int:
+def number(cursor: Any, query: str) -> int:
     cursor.execute(query)
     return int(cursor.fetchone()[0])
 
@@ -163,7 +165,7 @@ def compare(manifest: Manifest, cursor: Any) -> list[Check]:
     behind = [name for name, value in manifest.sequences.items() if now.sequences.get(name, -1) < value]
     there = [now.tables[name].rows for name in manifest.tables if name in now.tables]
     before, after = manifest.tables.get(AUDIT), now.tables.get(AUDIT)
-    guards = _number(cursor, AUDIT_GUARDS) if after else 0
+    guards = number(cursor, AUDIT_GUARDS) if after else 0
     return [
         Check(len(there) == len(manifest.tables), f"tables: {len(there)} of {len(manifest.tables)}"),
         Check(sum(there) == manifest.n_rows, f"rows: {sum(there):,} of {manifest.n_rows:,}"),

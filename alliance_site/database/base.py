@@ -16,6 +16,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations as Postg
 from psycopg2 import extensions, sql
 
 from alliance_site.database.tables import names_protected
+from alliance_site.database.unfinished import refuse_unfinished
 from surveys import scope
 
 # What may stand in a transaction whether or not there is one around it; VACUUM, for one, may not.
@@ -124,3 +125,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             "connection_factory": ScopedConnection,
             "cursor_factory": ScopedCursor,
         }
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        line = super().get_new_connection(conn_params)
+        refuse_unfinished(line)
+        return line
