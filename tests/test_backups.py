@@ -236,7 +236,7 @@ def test_without_a_key_or_over_another_file_no_backup_is_made(db: None, folder: 
     settings.BACKUP_KEY = ""
     with pytest.raises(CommandError, match="BACKUP_KEY is not set"):
         call_command("backup")
-    assert [run.is_good for run in BackupRun.objects.all()] == [False] * 3
+    assert [run.is_good for run in BackupRun.objects.all()] == [False], "a mistyped place is no run"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -44,10 +44,7 @@ def backup_make(path: Path) -> Made:
     """Writes the backup to `path`, which only its owner can read. Raises BackupRefused and NoProgram; then
     nothing is left at `path`. Memory: a few megabytes, however large the database is."""
     key = needed_key()
-    if path.exists():
-        raise BackupRefused(f"{path} is there already and is not overwritten. Name another file.")
-    if not path.parent.is_dir():
-        raise BackupRefused(f"There is no folder {path.parent}. Make it, readable by this user only.")
+    refuse_place(path)
     # What is in the backup is on the list, and what comes later is added to it.
     withdrawals_list()
     with _one_instant() as (cursor, instant), _draft(path) as file:
@@ -57,6 +54,14 @@ def backup_make(path: Path) -> Made:
         seal(chain([start], _dump(manifest.server, instant)), file, key)
         n_bytes = file.tell()
     return Made(path, n_bytes, manifest)
+
+
+def refuse_place(path: Path) -> None:
+    """Raises BackupRefused where no backup can be put; it is none then that failed."""
+    if path.exists():
+        raise BackupRefused(f"{path} is there already and is not overwritten. Name another file.")
+    if not path.parent.is_dir():
+        raise BackupRefused(f"There is no folder {path.parent}. Make it, readable by this user only.")
 
 
 @contextmanager

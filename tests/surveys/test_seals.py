@@ -171,6 +171,9 @@ def test_seals_that_were_made_anew_are_known_by_the_head_that_was_kept_elsewhere
     assert trace_check().fault == "", "whoever owns the database can make a whole new trace"
     with pytest.raises(CommandError, match="they were made anew"):
         call_command("audit_check", head=kept)
+    for slip in ("nonsense", kept[:-1], kept.partition(":")[2]):
+        with pytest.raises(CommandError, match=f"^{slip} is no head, and nothing was checked"):
+            call_command("audit_check", head=slip)
 
 
 def test_seals_cannot_be_changed_by_the_application(rows: list[int]) -> None:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from alliance_site.backups.make import BackupRefused, Made, backup_make
+from alliance_site.backups.make import BackupRefused, Made, backup_make, refuse_place
 from alliance_site.backups.programs import NoProgram
 from alliance_site.folders import make_folder
 from surveys.models import BackupRun
@@ -34,6 +34,8 @@ class Command(BaseCommand):
         if out is None:
             make_folder(settings.BACKUP_DIR, 0o700, None)
             out = settings.BACKUP_DIR / f"{began_at:%Y%m%dT%H%M%SZ}{SUFFIX}"
+        else:
+            _refuse_mistyped(out.absolute())
         try:
             made = backup_make(out.absolute())
         except (BackupRefused, NoProgram, OSError) as error:
@@ -48,6 +50,14 @@ class Command(BaseCommand):
             n_rows=made.manifest.n_rows,
         )
         self.stdout.write(_words(made, run))
+
+
+def _refuse_mistyped(out: Path) -> None:
+    """Before anything is kept: a slip of the hand says nothing about the site's backups."""
+    try:
+        refuse_place(out)
+    except (BackupRefused, OSError) as error:
+        raise CommandError(str(error)) from error
 
 
 def _words(made: Made, run: BackupRun) -> str:
