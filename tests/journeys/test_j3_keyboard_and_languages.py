@@ -209,6 +209,45 @@ def test_no_page_of_a_form_has_a_serious_finding_in_any_sight(
     assert found == {}
 
 
+# Words in pixels beyond the card that they stand in, or cut by it.
+OUTSIDE = """[...document.querySelectorAll('.question, .ribbon')].flatMap((card) => {
+  const edge = card.getBoundingClientRect();
+  return [...card.querySelectorAll('span, label, legend')].filter((words) => {
+    const box = words.getBoundingClientRect();
+    return box.left < edge.left - 1 || box.right > edge.right + 1 || words.scrollWidth > words.clientWidth + 1
+      && getComputedStyle(words).display !== 'inline';
+  }).map((words) => words.innerText);
+})"""
+
+
+@pytest.mark.parametrize("language", ["en", "de", "nb", "ar"])
+def test_with_text_of_twice_the_size_nothing_scrolls_sideways_and_nothing_is_cut(
+    site: Site, browser: Browser, language: str
+) -> None:
+    """Text at 200 % on narrow phones, and a page at 200 % zoom, which leaves 180 px of 360."""
+    link = next(site.links)
+    page = browser.new_context(viewport=PHONE["viewport"], service_workers="block").new_page()
+    page.goto(f"{link}?language={language}")
+    found = {}
+
+    def look(name: str) -> None:
+        for width, percent in ((360, 200), (320, 200), (180, 100)):
+            page.set_viewport_size({"width": width, "height": 740})
+            page.evaluate(f"document.documentElement.style.fontSize = '{1.0625 * percent}%'")
+            beyond = page.evaluate("document.documentElement.scrollWidth") - width
+            if beyond > 0 or page.evaluate(OUTSIDE):
+                found[name, width, percent] = (beyond, page.evaluate(OUTSIDE))
+
+    look("start")
+    page.locator("main form button.button-primary").click()
+    page.wait_for_selector("fieldset")
+    look("form")
+    page.locator("button[value=send]").click()
+    page.wait_for_selector("#open")
+    look("open items")
+    assert found == {}
+
+
 def left(found: Locator) -> float:
     box = found.bounding_box()
     assert box
