@@ -88,7 +88,10 @@ NOTICES: dict[LinkState | type[Exception], Notice] = {
     AlreadyReceived: Notice(
         409,
         _("This form was already received"),
-        _("It was sent from another device. The answers of this page were not stored."),
+        _(
+            "It was sent from another device. Answers that this page had saved before are part of it, where "
+            "none were given there. What this page sent now was not stored."
+        ),
     ),
     FormClosed: Notice(
         409,

@@ -29,7 +29,7 @@ def enter(request: HttpRequest, patient_id: UUID, study_id: UUID) -> HttpRespons
         return redirect("people-patient", patient.pk)
     is_missing = request.method == "POST" and choice not in dict(part.choices)
     context = {
-        **choices_page(part, choice),
+        **choices_page(patient, part, choice),
         "clinic": patient.clinic,
         "patient": patient,
         "is_missing": is_missing,

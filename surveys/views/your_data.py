@@ -162,6 +162,7 @@ def page(request: HttpRequest, patient: Patient) -> HttpResponse:
     context = {
         **_around(patient),
         "submissions": submissions,
+        "n_sent": len(everything),
         "parts": own_parts(patient),
         "readers": reading_days(patient),
         # Less may be shown of forms, too, whose code is not at hand.
@@ -195,7 +196,7 @@ def end(request: HttpRequest, patient: Patient, study_id: UUID) -> HttpResponse:
     if is_confirmed or not part.choices:
         return HttpResponseRedirect(reverse("your-data-ended", args=[part.study.pk]), status=303)
     is_missing = request.method == "POST" and choice not in dict(part.choices)
-    context = {**_around(patient), **choices_page(part, choice), "is_missing": is_missing}
+    context = {**_around(patient), **choices_page(patient, part, choice), "is_missing": is_missing}
     return render(request, "surveys/your_data_end.html", context, status=422 if is_missing else 200)
 
 
@@ -213,11 +214,13 @@ def close(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def choices_page(part: OwnPart, choice: str) -> dict[str, object]:
+def choices_page(patient: Patient, part: OwnPart, choice: str) -> dict[str, object]:
     """What a page knows that ends a part: for the patient, or for staff with a request on paper."""
     chosen = choice if choice in dict(part.choices) else ""
     return {
         "part": part,
+        # All that the choice concerns, whichever of them this visit may show.
+        "n_sent": own_responses(patient).filter(assignment__session__therapy__study=part.study).count(),
         "is_blind": part.study.visibility == StudyVersion.Visibility.BLIND,
         "chosen": chosen,
         "chosen_label": dict(part.choices).get(chosen, ""),

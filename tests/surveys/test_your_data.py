@@ -289,6 +289,31 @@ def test_the_end_asks_twice_and_says_when_it_was(sent: tuple[str, Response], cas
     assert "Thank you, there is nothing to do" in Client().get(f"/r/{token}/").content.decode()
 
 
+def test_who_ends_their_part_learns_of_how_many_forms_whichever_codes_were_entered(
+    sent: tuple[str, Response], cast: Cast
+) -> None:
+    token, response = sent
+    others = [
+        factories.give(
+            factories.form_of(factories.hold_session(cast.therapy, timezone.now() - ago), "patient"), 2
+        )
+        for ago in (timedelta(minutes=9), timedelta(minutes=8))
+    ]
+    client = enter(token, response.receipt_code)
+    page = client.get("/your-data/").content.decode()
+    assert "1 of the 3 forms that you sent" in page
+    url = reverse("your-data-end", args=[cast.study.pk])
+    choices = client.get(url).content.decode()
+    assert choices.count("It concerns all 3 forms that you sent in this study.") == 2
+    asked = client.post(url, {"choice": "erase"}).content.decode()
+    assert "It concerns all 3 forms that you sent in this study." in asked
+    for shown in (page, choices, asked):
+        assert not any(other.receipt_code in shown or str(other.pk) in shown for other in others)
+    client.post(url, {"choice": "erase", "confirm": "yes"})
+    ended = client.get(reverse("your-data-ended", args=[cast.study.pk])).content.decode()
+    assert "3 forms with all their answers" in ended
+
+
 def test_after_a_stop_only_the_stronger_choices_are_offered(sent: tuple[str, Response], cast: Cast) -> None:
     token, response = sent
     withdrawal_enter(patient=cast.therapy.patient, study=cast.study, choice="stop")
