@@ -14,7 +14,7 @@ from django.contrib.auth import logout
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
@@ -25,6 +25,7 @@ from rest_framework.request import Request
 
 from alliance_site.confirming import confirmation, is_confirmed
 from alliance_site.factors import has_factor, is_proven
+from alliance_site.views import not_allowed
 from surveys.access import roles
 from surveys.api_access import token_scopes
 from surveys.emergency_access import open_emergency
@@ -332,7 +333,7 @@ class PolicyMiddleware:
         allowed = permitted(route, request.method or "")
         if allowed is None:
             if methods(route):
-                return HttpResponseNotAllowed(methods(route))
+                return not_allowed(request, methods(route))
             raise PermissionDenied(_("This address has no rule that lets anybody in."))
         if ANYONE in allowed:
             request.user = SimpleLazyObject(partial(_known, request, request.user))  # type: ignore[assignment]

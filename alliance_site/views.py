@@ -1,17 +1,23 @@
 """Pages of the site itself: the way home, and what stands where something went wrong."""
 
 import sys
+from collections.abc import Sequence
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from alliance_site.factors import is_proven
 from alliance_site.middleware import away
 from surveys.access import clinic_therapies, roles
 from surveys.api.refusals import FAULT, NOT_FOUND, api_refusal
 from surveys.away import is_database_away
+from surveys.browsers import browser_secret
 from surveys.forms import kept_fields
 from surveys.models import Role
+from surveys.views.link import frayed
+from surveys.views.respond import signed_out
 
 HOMES = {
     Role.THERAPIST.value: "therapist-home",
@@ -19,6 +25,8 @@ HOMES = {
     Role.CLINIC_ADMIN.value: "admin-home",
     Role.RESEARCHER.value: "study-list",
 }
+
+LINKS = "/r/"
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -35,6 +43,9 @@ def home(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that the browser did not vouch for is not taken; what was filled in is offered again."""
     kept = kept_fields(request.POST) if request.path.startswith("/f/") else {}
+    # With the cookies the form is gone, too: one explanation instead of two, one after the other.
+    if kept and not browser_secret(request) and not is_proven(request, request.user):
+        return signed_out(request, kept)
     # Somebody of the staff may have signed in beside a patient's page: that is no place for their menu.
     context = {"kept": kept, "is_patient_page": bool(kept)}
     return render(request, "csrf_failure.html", context, status=403)
@@ -53,9 +64,33 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     )
 
 
+def not_allowed(request: HttpRequest, methods: Sequence[str]) -> HttpResponse:
+    """At an address that only takes what a form sends, opened again by itself: a tab that came back, Enter in
+    the address bar."""
+    response = HttpResponseNotAllowed(methods)
+    if request.method not in ("GET", "HEAD") or request.resolver_match is None:
+        return response
+    form = request.resolver_match.kwargs.get("assignment_id") if request.path.startswith("/f/") else None
+    own_data = reverse("your-data") if request.path.startswith("/your-data/") else ""
+    context = {
+        "title": _("Nothing was sent just now"),
+        "sentence": _(
+            "This address is only for the moment at which a page is sent. "
+            "What was sent or saved before is kept."
+        ),
+        "back": reverse("form", args=[form]) if form else own_data,
+        "is_form": form is not None,
+        "is_patient_page": bool(form or own_data),
+    }
+    response.content = render(request, "refused.html", context).content
+    return response
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if request.path.startswith("/api/"):
         return api_refusal(request, 404, NOT_FOUND)
+    if request.path.startswith(LINKS) and request.resolver_match is None:
+        return frayed(request, request.path.removeprefix(LINKS))
     sentence = _("There is no such page, or it is not yours to see.")
     return render(request, "refused.html", {"title": _("Page not found"), "sentence": sentence}, status=404)
 

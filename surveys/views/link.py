@@ -1,9 +1,10 @@
 """A patient's link: the start page, which changes nothing, and its button, which opens the form."""
 
+import re
 from datetime import datetime
 
 from django.contrib.auth.models import AnonymousUser
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
@@ -32,13 +33,16 @@ from surveys.views.consent import study_text, take_consent
 from surveys.views.notices import NOTICES, TOO_MANY_MISSES, about, notice_page, see_other
 from surveys.views.wording import wording_of
 
+# A link with the bracket, the full stop or the quotation mark that stood behind it in a mail.
+_FRAYED = re.compile(r"([A-Za-z0-9_-]{43})[^A-Za-z0-9_-]{1,8}")
+
 
 def link(request: HttpRequest, token: str) -> HttpResponse:
     """The start page; only its button (POST) opens the form, so that mail scanners change nothing."""
     now = clock.now()
     found = get_link(token, now)
     if found.assignment is None:
-        return unknown(request)
+        return frayed(request, token)
     if found.state is not LinkState.OPEN:
         return _over(request, found, found.assignment, token)
     if request.method == "POST":
@@ -106,6 +110,14 @@ def _opening_here(request: HttpRequest, assignment: Assignment) -> Opening | Non
         return get_opening_or_404(AnonymousUser(), browser_secret(request), assignment.pk)
     except Http404:
         return None
+
+
+def frayed(request: HttpRequest, typed: str) -> HttpResponse:
+    """Where no form is found: a link that was copied with a sign too many leads on to its own address."""
+    match = _FRAYED.fullmatch(typed)
+    if match and get_link(match[1], clock.now()).assignment is not None:
+        return HttpResponseRedirect(reverse("link", args=[match[1]]), status=303)
+    return unknown(request)
 
 
 def unknown(request: HttpRequest) -> HttpResponse:

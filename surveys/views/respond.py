@@ -100,7 +100,7 @@ def send(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     """Stores the form; or keeps its answers, where items are open or another language was chosen."""
     kept = kept_fields(request.POST)
     if kept and not request.user.is_authenticated and not browser_secret(request):
-        return _signed_out(request, kept)
+        return signed_out(request, kept)
     opening = get_opening_or_404(request.user, browser_secret(request), assignment_id, for_page=False)
     try:
         sent = read_form(request.POST, request.FILES, _wordings(request, opening.assignment))
@@ -160,10 +160,11 @@ def receipt(request: HttpRequest, assignment_id: UUID) -> HttpResponse:
     return render(request, "surveys/receipt.html", context)
 
 
-def _signed_out(request: HttpRequest, kept: dict[str, str]) -> HttpResponse:
+def signed_out(request: HttpRequest, kept: dict[str, str]) -> HttpResponse:
     """A therapist's sitting ended, or a browser forgot its cookie, in the middle of a form: nothing typed is
     lost by it."""
-    context = {"kept": kept, "is_patient_page": True}
+    form_page = request.path.removesuffix("send/")
+    context = {"kept": kept, "is_patient_page": True, "form_page": form_page}
     return render(request, "surveys/signed_out.html", context, status=403)
 
 

@@ -115,6 +115,28 @@ def test_unknown_links_have_a_page_of_their_own(db: None, token: str) -> None:
         assert "link" in answer.content.decode()
 
 
+@pytest.mark.parametrize("tail", [")/", "./", "/)", "/%3E", "/).", "%C2%BB", "/%3E/", ",%20/"])
+def test_a_link_with_a_sign_too_many_leads_to_its_own_address(patient_form: Assignment, tail: str) -> None:
+    token = link_issue(assignment=patient_form)
+    answer = Client().get(f"/r/{token}{tail}", follow=True)
+    assert answer.status_code == 200
+    assert answer.request["PATH_INFO"] == f"/r/{token}/"
+    assert not Opening.objects.exists()
+
+
+@pytest.mark.parametrize("address", ["x/)", "A" * 43 + "/%3E", "A" * 43 + ")/", "A" * 43 + "/a/b/"])
+def test_an_unknown_link_with_a_sign_too_many_has_the_page_of_unknown_links(db: None, address: str) -> None:
+    answer = Client().get(f"/r/{address}", follow=True)
+    assert answer.status_code == 404
+    assert "This link leads to no form" in answer.content.decode()
+
+
+def test_unknown_links_with_a_sign_too_many_are_counted_as_the_others(db: None) -> None:
+    for _ in range(browsers.MAX_MISSES):
+        assert Client().get(f"/r/{'A' * 43}/)").status_code == 404
+    assert Client().get(f"/r/{'A' * 43}/)").status_code == 429
+
+
 def test_two_links_to_one_form_both_lead_there_until_they_are_revoked(patient_form: Assignment) -> None:
     old, new = link_issue(assignment=patient_form), link_issue(assignment=patient_form)
     assert [Client().get(f"/r/{token}/").status_code for token in (old, new)] == [200, 200]

@@ -326,6 +326,23 @@ def test_a_second_device_learns_that_the_form_was_received(patient_form: Assignm
     assert Response.objects.get().receipt_code not in page
 
 
+def test_who_sent_second_is_told_what_became_of_the_answers_that_were_saved_before(
+    patient_form: Assignment,
+) -> None:
+    token = link_issue(assignment=patient_form)
+    first, second = started(patient_form, token), started(patient_form, token)
+    data = filled(first, patient_form)
+    first.post(f"/f/{patient_form.pk}/answers/", {"item_3": "1"})
+    second.post(
+        f"/f/{patient_form.pk}/send/",
+        filled(second, patient_form, [n for n in ITEMS if n != 3], send="anyway"),
+    )
+    page = first.post(f"/f/{patient_form.pk}/send/", data).content.decode()
+    assert Response.objects.get().answers["3"] == 1
+    assert "Answers that this page had saved before are part of it" in page
+    assert "The answers of this page were not stored" not in page
+
+
 def test_after_sending_the_form_shows_the_receipt_and_no_answers(patient_form: Assignment) -> None:
     client = started(patient_form)
     send(client, patient_form)
@@ -478,6 +495,38 @@ def test_a_form_sent_after_the_sitting_ended_keeps_what_was_typed(patient_form: 
     assert "Send again" in page
     assert f'name="item_1" value="{data["item_1"]}"' in page
     assert not Response.objects.exists()
+
+
+def test_a_browser_that_forgot_its_cookies_is_told_once_what_to_do(patient_form: Assignment) -> None:
+    """With the cookies the proof that the form came from our page is gone as well."""
+    data = filled(started(patient_form), patient_form)
+    client = Client(enforce_csrf_checks=True)
+    page = client.post(f"/f/{patient_form.pk}/send/", data).content.decode()
+    assert "Open your link again" in page and "did not show that" not in page
+    kept = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', page))
+    assert kept["item_12"] == "6"
+    # The link again, in another tab; then the form in the first one, at one press.
+    token, there = link_issue(assignment=patient_form), {"referer": "https://testserver/"}
+    start = client.get(f"/r/{token}/", secure=True).content.decode()
+    csrf = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', start)[1]
+    client.post(f"/r/{token}/", {"csrfmiddlewaretoken": csrf}, secure=True, headers=there)
+    # As the script of the page does.
+    kept["key"] = hidden(client, patient_form)["key"]
+    sent = client.post(f"/f/{patient_form.pk}/send/", {**kept, "send": "send"}, secure=True, headers=there)
+    assert sent.status_code == 303, sent.content.decode()
+
+
+@pytest.mark.parametrize("page", ["send", "answers", "restart"])
+def test_an_address_that_only_takes_a_form_leads_back_to_the_form(
+    patient_form: Assignment, page: str
+) -> None:
+    client = started(patient_form)
+    answer = client.get(f"/f/{patient_form.pk}/{page}/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "Nothing was sent just now" in answer.content.decode()
+    assert f'href="/f/{patient_form.pk}/"' in answer.content.decode()
+    other = client.put(f"/f/{patient_form.pk}/{page}/")
+    assert (other.status_code, other.content) == (405, b"")
 
 
 def test_the_extra_day_is_not_for_a_new_beginning(patient_form: Assignment) -> None:
