@@ -16,9 +16,10 @@ from django.db import connection
 from django.test import Client
 
 from alliance_site import env
-from alliance_site.backups import programs
+from alliance_site.backups import programs, restore
 from alliance_site.database import unfinished
 from surveys import jobs
+from surveys.services.seals import Checked
 from surveys.services.withdrawal_list import list_path
 from surveys.services.withdrawals import withdrawal_enter
 from tests.conftest import Cast
@@ -193,3 +194,16 @@ def test_beside_somebody_who_is_connected_nothing_is_restored(backup: Path, empt
     assert done.returncode == 1 and "Others are connected to this database (1)" in done.stderr
     done = manage("restore", str(backup), DATABASE_URL=empty_database)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("accepted", "is_ok"), [((), False), (("trace",), True)])
+def test_a_trace_that_was_broken_in_the_backup_is_for_a_person_to_accept(
+    accepted: tuple[str, ...], is_ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Checked(7, 1, None, 0, None, "Row 3 was altered.")
+    monkeypatch.setattr(restore, "trace_check", lambda: broken)
+    list_path().touch()
+    failed = [check.what for check in restore._bring_up_to_date(accepted) if not check.ok]
+    assert (not failed) == is_ok
+    assert is_ok or "Row 3 was altered. It was so in the backup; a person may --accept trace" in failed[0]
