@@ -71,8 +71,9 @@ def _families(found: Figures) -> Iterator[tuple[str, str, str, list[Sample]]]:
     offset = "By how much the clock of this web process is ahead of the database's."
     yield "clock_offset_seconds", "gauge", offset, one(found.clock_offset)
     yield "database_bytes", "gauge", "Size of the database.", one(found.database_bytes)
+    good = found.is_backup_good and not found.backup_missing
     yield "backup_age_seconds", "gauge", "Age of the data in the last good backup.", age(found.backup_at)
-    yield "backup_good", "gauge", "Whether the last backup went well.", _flag(found.is_backup_good)
+    yield "backup_good", "gauge", "Whether the last backup went well and is there.", _flag(good)
     archived = found.archived_at if found.is_archiving else None
     yield "wal_archive_age_seconds", "gauge", "Since a piece of the log was archived.", age(archived)
     works = not found.is_archive_failing if found.is_archiving else None

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
+from alliance_site.backups.kept import backup_missing
 from alliance_site.room import disks
 from surveys import scope
 
@@ -30,7 +31,9 @@ WITH failed AS (
 runs AS (
     SELECT kind, max(taken_at) FILTER (WHERE is_good) AS taken_at,
         max(began_at) FILTER (WHERE is_good) AS good_at, (array_agg(is_good ORDER BY id DESC))[1] AS is_good
-    FROM surveys_backuprun GROUP BY kind)
+    FROM surveys_backuprun GROUP BY kind),
+kept AS (
+    SELECT file, n_bytes FROM surveys_backuprun WHERE kind = 'backup' AND is_good ORDER BY id DESC LIMIT 1)
 SELECT
     clock_timestamp() AS now,
     (SELECT at FROM surveys_heartbeat WHERE part = 'worker') AS worker_at,
@@ -46,6 +49,8 @@ SELECT
     (SELECT max(sent_at) FROM surveys_message) AS mail_sent_at,
     (SELECT taken_at FROM runs WHERE kind = 'backup') AS backup_at,
     (SELECT is_good FROM runs WHERE kind = 'backup') AS is_backup_good,
+    (SELECT file FROM kept) AS backup_file,
+    (SELECT n_bytes FROM kept) AS backup_bytes,
     (SELECT good_at FROM runs WHERE kind = 'drill') AS drill_at,
     (SELECT is_good FROM runs WHERE kind = 'drill') AS is_drill_good,
     (SELECT jsonb_object_agg(choice, n) FROM (
@@ -80,6 +85,7 @@ class Figures:
     mail_sent_at: datetime | None
     backup_at: datetime | None
     is_backup_good: bool | None
+    backup_missing: str
     drill_at: datetime | None
     is_drill_good: bool | None
     withdrawals: dict[str, int]
@@ -107,6 +113,7 @@ def figures() -> Figures:
     for name in ("jobs", "failed", "withdrawals"):
         # Django hands JSON of a raw query over as text.
         found[name] = json.loads(found[name] or "{}")
+    found["backup_missing"] = backup_missing(found.pop("backup_file"), found.pop("backup_bytes"))
     # The database looked at its clock at some moment of the query.
     is_between = asked <= found["now"] <= asked + took
     offset = 0.0 if is_between else (asked + took / 2 - found["now"]).total_seconds()

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from alliance_site import room, status
+from alliance_site.backups.kept import LIST
 from alliance_site.checks import CLOCK_OFF
 from alliance_site.status import Figures, figures
 
@@ -105,7 +106,10 @@ def _safety(found: Figures) -> Iterator[Line]:
     words = _("The data in the last good one are of:") if found.backup_at else _("There is no good one yet.")
     old = found.backup_at is None or found.is_older(found.backup_at, status.BACKUP_OLD)
     todo = _("Make one a day: manage.py backup")
-    yield _run(_("Backup"), words, found.backup_at, found.is_backup_good, old, todo)
+    if found.backup_missing:
+        yield _lost_backup(found)
+    else:
+        yield _run(_("Backup"), words, found.backup_at, found.is_backup_good, old, todo)
     if found.is_archiving:
         yield _archive(found)
     words = _("A backup was last restored well:") if found.drill_at else _("None was restored to try it yet.")
@@ -113,6 +117,18 @@ def _safety(found: Figures) -> Iterator[Line]:
     todo = _("Rehearse once a month: manage.py drill_restore")
     yield _run(_("Restore drill"), words, found.drill_at, found.is_drill_good, old, todo)
     yield _rows(found.n_unguarded)
+
+
+def _lost_backup(found: Figures) -> Line:
+    is_list = found.backup_missing == LIST
+    return Line(
+        _("Backup"),
+        _("The list of withdrawals is not in the folder of the backups.")
+        if is_list
+        else _("The last good one is not in the folder of the backups, or not as it was written. It was of:"),
+        None if is_list else found.backup_at,
+        _("Fetch the copy from elsewhere, then make a backup: manage.py backup"),
+    )
 
 
 def _rows(n: int) -> Line:

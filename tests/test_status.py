@@ -4,9 +4,11 @@ import re
 from collections import namedtuple
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -15,6 +17,7 @@ from alliance_site.status import figures
 from surveys import jobs
 from surveys.models import BackupRun, Heartbeat, Job, Message
 from surveys.services.operation import backup_record
+from surveys.services.withdrawal_list import list_path
 from surveys.services.withdrawals import withdrawal_enter
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -204,6 +207,35 @@ def test_a_site_that_is_well_says_so_with_the_age_of_everything(
     assert found["Models"] == ["The last one was fitted well.", "2 hours"]
     assert found["Backup"] == ["The data in the last good one are of:", "3 hours"]
     assert {len(words) for words in found.values()} == {2}
+
+
+def test_a_backup_or_a_list_that_is_gone_is_not_called_good(
+    asked: Any, cast: Cast, settings: Any, tmp_path: Path
+) -> None:
+    settings.BACKUP_DIR, at, name = tmp_path, timezone.now(), "20261129T030900Z.alliance"
+    (tmp_path / name).write_bytes(b"sealed")
+    list_path().touch()
+    backup_record(kind=BackupRun.Kind.BACKUP, began_at=at, taken_at=at, file=name, n_bytes=6)
+    assert (len(rows(cast)["Backup"]), asked()["backup_good"]) == (2, 1)
+    (tmp_path / name).write_bytes(b"half")
+    words, todo, _age = rows(cast)["Backup"]
+    assert words.startswith("The last good one is not in the folder of the backups, or not as it was")
+    assert "manage.py backup" in todo and asked()["backup_good"] == 0
+    (tmp_path / name).unlink()
+    assert rows(cast)["Backup"][0] == words
+    (tmp_path / name).write_bytes(b"sealed")
+    list_path().unlink()
+    assert rows(cast)["Backup"][0] == "The list of withdrawals is not in the folder of the backups."
+    assert asked()["backup_good"] == 0
+    settings.BACKUP_DIR = tmp_path / "not seen from here"
+    assert asked()["backup_good"] == 1
+
+
+def test_a_drill_that_finds_no_backup_is_one_that_failed(asked: Any, settings: Any, tmp_path: Path) -> None:
+    settings.BACKUP_DIR = tmp_path
+    with pytest.raises(CommandError, match="There is no backup in"):
+        call_command("drill_restore")
+    assert asked()["drill_good"] == 0
 
 
 @pytest.mark.parametrize(("kind", "part", "days"), [("backup", "Backup", 2), ("drill", "Restore drill", 36)])

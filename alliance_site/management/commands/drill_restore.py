@@ -27,7 +27,9 @@ class Command(BaseCommand):
         began_at, manifest = timezone.now(), None
         found = file or max(settings.BACKUP_DIR.glob(f"*{SUFFIX}"), default=None)
         if found is None:
-            raise CommandError(f"There is no backup in {settings.BACKUP_DIR}. Make one: manage.py backup")
+            problem = f"There is no backup in {settings.BACKUP_DIR}. Make one: manage.py backup"
+            backup_record(kind=BackupRun.Kind.DRILL, began_at=began_at, file="", problem=problem)
+            raise CommandError(problem)
         try:
             manifest = manifest_of(found)
             problem = backup_rehearse(found, self.stdout.write)
