@@ -65,6 +65,7 @@ def test_it_does_what_a_cache_does(db: None) -> None:
 
 
 def test_what_is_over_goes_and_of_too_many_what_ends_soonest(db: None) -> None:
+    cache.clear()
     for number in range(5):
         cache.set(f"kept-{number}", number, timeout=100 + number)
     cache.set("over", 1, timeout=-1)
