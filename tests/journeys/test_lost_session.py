@@ -17,8 +17,7 @@ from tests.journeys.test_j1_patient_phone import (
     stored,
 )
 from tests.journeys.test_j5_therapist import form_of, held_today, quiet_therapy
-from tests.journeys.test_main_job import DESK, PHONE, console_errors, sign_in
-from tests.totp import code_of
+from tests.journeys.test_main_job import DESK, PHONE, console_errors, sign_in, sign_in_here
 
 pytestmark = pytest.mark.slow
 
@@ -29,17 +28,6 @@ KEPT = "() => Object.keys(sessionStorage).filter((name) => name.startsWith('unse
 
 def lose_session(context: BrowserContext) -> None:
     context.clear_cookies(name="session")
-
-
-def sign_in_here(page: Page, site: Site, role: str) -> None:
-    """On the page that stands there, so that it leads on to where the person wanted to go."""
-    account = site.manifest["accounts"][role]
-    page.fill("input[name=login]", account["email"])
-    page.fill("input[name=password]", account["password"])
-    page.locator("main").get_by_role("button").first.click()
-    page.fill("input[name=code]", code_of(account["totp_secret"]))
-    page.locator("main").get_by_role("button").first.click()
-    page.wait_for_url(lambda url: "/accounts/" not in url)
 
 
 def n_reviews(site: Site) -> int:

@@ -26,8 +26,13 @@ def console_errors(page: Page) -> list[str]:
 
 
 def sign_in(page: Page, site: Site, role: str) -> None:
-    account = site.manifest["accounts"][role]
     page.goto(f"{site.base_url}/accounts/login/")
+    sign_in_here(page, site, role)
+
+
+def sign_in_here(page: Page, site: Site, role: str) -> None:
+    """On the page that stands there, so that it leads on to where the person wanted to go."""
+    account = site.manifest["accounts"][role]
     page.fill("input[name=login]", account["email"])
     page.fill("input[name=password]", account["password"])
     page.locator("main").get_by_role("button").first.click()
