@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-ENGINE = "analytics.growth 2.1.0"
+ENGINE = "analytics.growth 2.1.1"
 
 Status = Literal["ok", "singular", "not_converged", "no_variation", "insufficient_data", "timed_out"]
 FITTED: tuple[Status, ...] = ("ok", "singular")

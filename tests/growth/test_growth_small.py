@@ -448,6 +448,26 @@ def test_bad_start_leads_to_the_same_optimum(theta0):
     assert fit(data, spec, theta0).loglik == pytest.approx(fit(data, spec).loglik, rel=1e-10)
 
 
+def few_therapists(seed: int) -> Columns:
+    """Six of three patients of three ratings: the deviance is flat in the little that therapists differ."""
+    rng = np.random.default_rng(seed)
+    therapist, patient = np.repeat(np.arange(6), 9), np.repeat(np.arange(18), 3)
+    time, flow = np.tile(np.arange(3.0), 18), rng.permutation([-3.0, -3.0, -1.0, 1.0, 3.0, 3.0])[therapist]
+    y = 5 + 0.2 * time + 0.5 * rng.normal(size=18)[patient] + 0.3 * rng.normal(size=54)
+    return {"y": y, "time": time, "flow": flow, "therapist": therapist, "patient": patient}
+
+
+@pytest.mark.parametrize("seed", [26, 128, 320, 363, 551])
+def test_degrees_of_freedom_do_not_show_where_the_search_began(seed):
+    spec = GrowthSpec.from_formula("y ~ time * flow", ["1 | therapist", "1 | therapist:patient"], method="ml")
+    data = LongData.from_columns(few_therapists(seed), spec)
+    cold = fit(data, spec)
+    assert cold.status == "ok" and 0 < cold.theta[0] < 0.15, "therapists hardly differ"
+    for factor in (0.5, 0.9, 1.3, 3.0):
+        warm = fit(data, spec, [factor * x for x in cold.theta])
+        assert [row.df for row in warm.fixed] == pytest.approx([row.df for row in cold.fixed], rel=1e-7)
+
+
 @pytest.mark.parametrize(
     "theta0", [[], [1.0] * 5, [1.0] * 7, [math.nan] * 6, [math.inf] * 6, ["a"] * 6, [None] * 6, [[1.0]] * 6]
 )
