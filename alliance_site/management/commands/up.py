@@ -52,16 +52,22 @@ if os.getppid() == int(sys.argv[1]):
 GIVES_WAY = """
 import os, sys, time
 os.nice(int(sys.argv[1]))
-for _ in range(5 if os.getsid(0) == os.getpid() and os.path.exists("/proc/self/autogroup") else 0):
+refusal = "Linux refused five times in a second"
+if os.getsid(0) != os.getpid() or not os.path.exists("/proc/self/autogroup"):
+    refusal = ""
+for _ in range(5 if refusal else 0):
     try:
         with open("/proc/self/autogroup", "w") as group:
             group.write(sys.argv[1])
+        refusal = ""
         break
     except BlockingIOError:
         time.sleep(0.2)
     except OSError as error:
-        print("The worker's session cannot give way:", error, file=sys.stderr)
+        refusal = error
         break
+if refusal:
+    print("The worker's session cannot give way:", refusal, file=sys.stderr)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
