@@ -209,13 +209,16 @@ def test_a_supervisor_reads_a_possible_dip_and_what_became_of_it_but_not_the_wor
     dip_url = f"/therapies/{therapy.pk}/dips/{low.pk}/"
     assert dip_url not in text
     assert signed_in(cast.supervisor).post(dip_url, {"state": "seen"}).status_code == 403
+    # Patients of one's own make nobody else's one's own.
     Membership.objects.create(user=cast.supervisor, clinic=cast.clinic, role="therapist")
+    factories.make_therapy(study, cast.supervisor)
     assert signed_in(cast.supervisor).post(dip_url, {"state": "seen"}).status_code == 404
     dip_review(
         response_id=low.pk, rules=["within-1"], state="acted", reason="We spoke of it.", actor=cast.therapist
     )
     text = signed_in(cast.supervisor).get(f"/therapies/{therapy.pk}/").content.decode()
     assert "Acted on," in text and "We spoke of it." not in text
+    assert f"A therapy of your supervisee <bdi>{therapy.therapist.code}</bdi>" in text
     assert "We spoke of it." in signed_in(cast.therapist).get(f"/therapies/{therapy.pk}/").content.decode()
 
 
