@@ -9,6 +9,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from surveys.access import revealed_scores, visible_scores
 from surveys.models import Response, Therapy
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -153,3 +154,34 @@ def test_before_their_own_rating_no_page_of_a_therapist_tells_one_answer_from_an
         pages.append(seen())
         transaction.savepoint_rollback(undo)
     assert all(page == pages[0] for page in pages[1:])
+
+
+def test_of_one_therapy_nobody_reads_the_ratings_of_another(cast: Cast) -> None:
+    factories.set_visibility(cast.study, "feedback", is_open_to_supervisors=True)
+    therapies = cast.therapy, factories.make_therapy(cast.study, cast.therapist)
+    for therapy, value in zip(therapies, (2, 6), strict=True):
+        session = factories.hold_session(therapy)
+        factories.give(factories.form_of(session, "therapist"), value, user=cast.therapist)
+        factories.give(factories.form_of(session, "patient"), value, sharing="scores")
+    for therapy in therapies:
+        for reader in (cast.therapist, cast.supervisor):
+            rows = visible_scores(reader, therapy)
+            assert rows.exists()
+            assert set(rows.values_list("response__assignment__session__therapy", flat=True)) == {therapy.pk}
+            trend = signed_in(reader).get(f"/api/v1/therapies/{therapy.pk}/trend/").json()
+            raters = [row["perspective"] for row in trend["ratings"] if row["scale"] == "total"]
+            assert sorted(raters) == (["patient", "therapist"] if reader == cast.therapist else ["patient"])
+
+
+def test_counts_over_a_study_are_of_its_own_ratings_and_of_nobody_who_was_taken_out(cast: Cast) -> None:
+    other = factories.make_study(cast.clinic, code="OTHER")
+    out = factories.make_therapy(cast.study, cast.therapist)
+    for therapy in (cast.therapy, out, factories.make_therapy(other, cast.therapist)):
+        factories.set_visibility(therapy.study, "feedback")
+        session = factories.hold_session(therapy)
+        factories.give(factories.form_of(session, "therapist"), 4, user=cast.therapist)
+        factories.give(factories.form_of(session, "patient"), 4, sharing="scores")
+    therapy_of = "response__assignment__session__therapy"
+    assert set(revealed_scores(cast.study.pk).values_list(therapy_of, flat=True)) == {cast.therapy.pk, out.pk}
+    Therapy.objects.filter(pk=out.pk).update(excluded_at=timezone.now())
+    assert set(revealed_scores(cast.study.pk).values_list(therapy_of, flat=True)) == {cast.therapy.pk}
