@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from xdist.scheduler import LoadFileScheduling
 
 from surveys import scope
 from surveys.models import Assignment, Clinic, Role, Study, Therapy, User
 from tests import factories, net
 from tests.sign_in import sign_in_fully
+
+JOURNEYS = "tests/journeys/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # This process keeps what hundreds of tests have made; a worker does not.
     settings.JOB_MEMORY_MB = 1 << 20
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
+class ByFile(LoadFileScheduling):
+    """All journeys are one file: each process that runs one of them builds a demonstration first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return JOURNEYS if nodeid.startswith(JOURNEYS) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,9 @@ def test_without_a_choice_only_the_therapist_reads_it(world: Cast) -> None:
 @pytest.mark.parametrize(
     "actors",
     [
-        ("colleague", "supervisor", "clinic_admin"),
+        pytest.param(
+            ("colleague", "supervisor", "clinic_admin"), marks=[pytest.mark.slow, pytest.mark.judge]
+        ),
         pytest.param((*ACTORS, "anonymous"), marks=pytest.mark.slow),
     ],
 )

@@ -125,6 +125,7 @@ def repeat(rows: Any, n: int, **changed: Any) -> None:
         row.save(force_insert=True)
 
 
+@pytest.mark.slow
 def test_the_research_desk_asks_as_often_for_many_rows_as_for_one() -> None:
     study = rated_clinic(n_therapists=6, n_therapies=3)[0]
     researcher = factories.make_user(

@@ -66,6 +66,7 @@ def test_an_analysis_is_watched_until_its_answer_is_there() -> None:
     assert WATCHES not in after and "Publish the table" in after
 
 
+@pytest.mark.slow
 def test_a_plan_is_watched_until_its_numbers_are_there() -> None:
     study = research_clinic()
     researcher = factories.make_user("r@example.org", Role.RESEARCHER, clinic=study.clinic)

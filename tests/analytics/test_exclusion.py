@@ -37,6 +37,7 @@ def fit_without(study: Study, therapy: Therapy, perspective: str) -> FitResult:
     return fit(LongData.from_columns(columns, growth_spec()), growth_spec())
 
 
+@pytest.mark.slow
 def test_a_fit_after_exclusion_is_the_fit_without_the_therapy() -> None:
     study, _ = rated_clinic()
     jobs.run_due()

@@ -149,6 +149,8 @@ def asked(cast: Cast) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.judge
 def test_a_plan_is_asked_for_simulated_and_read(cast: Cast, asked: dict[str, Any]) -> None:
     client = signed_in(cast.researcher)
     answer = client.post(reverse("desk-plan-new", args=[cast.study.pk]), asked)

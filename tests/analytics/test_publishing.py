@@ -127,6 +127,8 @@ def test_a_table_of_few_people_is_not_published(
     assert not PublishedTable.objects.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.judge
 def test_a_table_with_an_effect_of_one_patient_or_one_therapist_is_not_published(
     study: Study, researcher: User
 ) -> None:

@@ -219,6 +219,7 @@ def test_a_worker_that_dies_after_the_sums_leaves_a_fit_to_be_made_and_one_only(
     assert_same_fit(FitResult.from_dict(row.result), fit_from_rows(study, "patient"))
 
 
+@pytest.mark.slow
 def test_a_refit_starts_from_the_last_fit_of_the_same_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     study, _ = rated_clinic(raters=("patient",))
     starts: list[object] = []

@@ -300,6 +300,7 @@ def test_a_form_that_comes_in_while_sums_are_made_keeps_its_mark(monkeypatch: py
     assert_sums_are_those_of_the_ratings(study)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_what_was_rated_before_there_were_sums_is_summed_by_the_next_refit() -> None:
     study, _ = rated_clinic(n_therapists=2, n_therapies=1)

@@ -70,6 +70,7 @@ def part_of(every: Iterator[Knock]) -> Iterator[Knock]:
             yield knock
 
 
+@pytest.mark.slow
 def test_nobody_finds_behind_a_part_of_the_doors_what_is_not_theirs(town: Town) -> None:
     report = walk(town, part_of(knocks(town)))
     assert report.wrong == [], "\n".join(report.wrong)

@@ -125,6 +125,7 @@ def try_out(site: Site, browser: Browser, page: Page, code: str) -> None:
     assert site.sql(counts) == before
 
 
+@pytest.mark.slow
 def test_a_patient_begins_is_logged_late_and_goes_on_with_another_therapist(
     site: Site, browser: Browser
 ) -> None:

@@ -354,6 +354,7 @@ def test_a_rule_that_changes_while_the_job_runs_holds_from_the_next_batch_on(
     assert Patient.objects.exclude(contact="").count() == n_left
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_therapy_that_begins_while_the_job_runs_keeps_answers_and_address(cast: Cast) -> None:
     past = timezone.localdate(NOW) - 500 * DAY
