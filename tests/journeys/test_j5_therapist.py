@@ -1,6 +1,5 @@
 """A therapist after a session: enters it, rates it, and only then sees how the patient rated it."""
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.files import pdf_words
-from tests.journeys.conftest import ROOT, Site
+from tests.journeys.conftest import ROOT, Site, environment
 from tests.journeys.pages import DRAWN
 from tests.journeys.test_j4_withdrawal import assert_fine
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send, sign_in
@@ -81,18 +80,16 @@ def patient_sends(site: Site, browser: Browser, therapy: str, number: int) -> st
     """On their own phone, by a link that the clinic printed; they let the therapist see the scores. The id
     of the form."""
     form, _ = form_of(site, therapy, number, "patient")
-    env = {
-        key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "CELERY_BROKER_URL")
-    }
-    link = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "manage.py", "patient_link", form, "--base-url", site.base_url],
         cwd=ROOT,
-        env=env | {"ALLIANCE_DEMO": "1", "VAR": str(site.var)},
-        check=True,
+        env=environment(site.var),
         capture_output=True,
         text=True,
         timeout=60,
-    ).stdout.strip()
+    )
+    assert done.returncode == 0, done.stderr
+    link = done.stdout.strip()
     context = browser.new_context(**PHONE)
     fill_and_send(context.new_page(), link, ANSWERS, sharing="scores")
     context.close()

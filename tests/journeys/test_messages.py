@@ -3,7 +3,6 @@ alone. The secrets of a tablet, its start codes and of a visit are nowhere but i
 
 import base64
 import hashlib
-import os
 import re
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 import redis
 
 from alliance_site.embedded import urls
-from tests.journeys.conftest import ROOT, VAR, Site, running_site, wait_for
+from tests.journeys.conftest import ROOT, VAR, Site, environment, running_site, wait_for
 from tests.journeys.mail_sink import Sink
 from tests.journeys.test_faults import begin, filled
 from tests.totp import code_of
@@ -83,11 +82,8 @@ def overheard(mailing: Site) -> Iterator[list[str]]:
 
 def ask(site: Site, address: str) -> str:
     """A new patient with this address whose form has just become due; the id of the form."""
-    keys = ("DATABASE_URL", "CELERY_BROKER_URL", "SECRET_KEY", "FIELD_KEY", "ALLOWED_HOSTS")
-    env = {key: value for key, value in os.environ.items() if key not in keys}
-    env |= {"ALLIANCE_DEMO": "1", "VAR": str(site.var)}
     shell = [sys.executable, "manage.py", "shell", "-c", ASK.replace("{address}", address)]
-    done = subprocess.run(shell, cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(shell, cwd=ROOT, env=environment(site.var), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return re.findall(r"FORM (\S+)", done.stdout)[0]
 

@@ -1,7 +1,6 @@
 """The operator's side of the demo: it stops without a trace, keeps its data, and recovers from a kill."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,30 +13,17 @@ import psycopg2
 import pytest
 
 from alliance_site.embedded import urls
-from tests.journeys.conftest import ROOT, free_port, wait_for
+from tests.journeys.conftest import ROOT, environment, free_port, wait_for
 
 pytestmark = pytest.mark.slow
 VAR = ROOT / "var" / "start"
-
-
-def environment() -> dict[str, str]:
-    left_out = (
-        "DATABASE_URL",
-        "CELERY_BROKER_URL",
-        "SECRET_KEY",
-        "FIELD_KEY",
-        "PSEUDONYM_KEY",
-        "ALLOWED_HOSTS",
-    )
-    kept = {key: value for key, value in os.environ.items() if key not in left_out}
-    return kept | {"ALLIANCE_DEMO": "1", "VAR": str(VAR)}
 
 
 def start(port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "manage.py", "up", "--port", str(port), "--demo", "small"]
     with (ROOT / "var" / "start.log").open("ab") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True
+            command, cwd=ROOT, env=environment(VAR), stdout=log, stderr=log, start_new_session=True
         )
 
     def healthy() -> bool:
@@ -76,9 +62,9 @@ def n_responses() -> int:
 @pytest.fixture
 def port() -> Iterator[int]:
     clear = [sys.executable, "-m", "alliance_site.embedded", "clear", str(VAR)]
-    subprocess.run(clear, cwd=ROOT, env=environment(), check=True)
+    subprocess.run(clear, cwd=ROOT, env=environment(VAR), check=True)
     yield free_port()
-    subprocess.run(clear, cwd=ROOT, env=environment(), check=True)
+    subprocess.run(clear, cwd=ROOT, env=environment(VAR), check=True)
 
 
 def test_the_demo_stops_clean_keeps_its_data_and_survives_a_kill(port: int) -> None:
