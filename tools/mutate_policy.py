@@ -100,6 +100,8 @@ class Mutation:
             raise SystemExit(f"{EQUIVALENT.name} names mutants that are not made: {sorted(gone)}")
         if self.options.only:
             found = [mutant for mutant in found if self.options.only in mutant.name]
+        if self.options.begin:
+            found = found[[mutant.name for mutant in found].index(self.options.begin) :]
         if self.options.sample and self.options.sample < len(found):
             found = self.chance.sample(found, self.options.sample)
         place, n_shares = (int(part) for part in self.options.share.split("/"))
@@ -241,6 +243,9 @@ def run(item: Any) -> bool:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutate_policy", description="Checks the checker.")
     parser.add_argument("--sample", type=int, default=0, help="as many mutants, by chance")
+    parser.add_argument(
+        "--begin", default="", help="a mutant's name: where a run was cut off, it and what follows"
+    )
     parser.add_argument("--share", default="1/1", help="K/N: every N-th mutant, from the K-th on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="mutants whose name has these letters")
