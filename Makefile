@@ -12,7 +12,7 @@ PY := .venv/bin/python
 COVERAGE := validation bands agreement
 PIP := $(PY) -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 
-.PHONY: help install install-dev demo demo-reset test lint bench validation drill mutate messages screenshots lock browser r secrets
+.PHONY: help install install-dev demo demo-reset test test-slow lint bench validation drill mutate messages screenshots lock browser r secrets
 
 help: ## this list
 	@echo "make TARGET, with one of:"
@@ -51,6 +51,9 @@ demo-reset: install ## deletes the data of the demo [VAR=]
 
 test: install-dev browser ## everything the tests need, then the whole suite
 	@$(PY) -m pytest -q -n 2 --dist loadfile
+
+test-slow: install-dev browser r ## the long tests, and R and what else they need, where root may install it
+	@$(PY) -m pytest -q -m slow -n 2 --dist loadfile
 
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
