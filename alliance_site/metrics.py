@@ -8,6 +8,7 @@ from datetime import datetime
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 
+from alliance_site.backups.kept import UNSEEN
 from alliance_site.room import is_short
 from alliance_site.status import Figures, figures
 
@@ -72,6 +73,8 @@ def _families(found: Figures) -> Iterator[tuple[str, str, str, list[Sample]]]:
     yield "clock_offset_seconds", "gauge", offset, one(found.clock_offset)
     yield "database_bytes", "gauge", "Size of the database.", one(found.database_bytes)
     good = found.is_backup_good and not found.backup_missing
+    if found.is_backup_good and found.backup_missing == UNSEEN:
+        good = None
     yield "backup_age_seconds", "gauge", "Age of the data in the last good backup.", age(found.backup_at)
     yield "backup_good", "gauge", "Whether the last backup went well and is there.", _flag(good)
     archived = found.archived_at if found.is_archiving else None

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from alliance_site import room, status
-from alliance_site.backups.kept import LIST
+from alliance_site.backups.kept import BACKUP, LIST, UNSEEN
 from alliance_site.checks import CLOCK_OFF
 from alliance_site.status import Figures, figures
 
@@ -106,8 +106,11 @@ def _safety(found: Figures) -> Iterator[Line]:
     words = _("The data in the last good one are of:") if found.backup_at else _("There is no good one yet.")
     old = found.backup_at is None or found.is_older(found.backup_at, status.BACKUP_OLD)
     todo = _("Make one a day: manage.py backup")
-    if found.backup_missing:
+    if found.backup_missing in (BACKUP, LIST):
         yield _lost_backup(found)
+    elif found.backup_missing == UNSEEN and found.is_backup_good and not old:
+        unseen = _("Whether the last good one is still there cannot be seen from here. It was of:")
+        yield Line(_("Backup"), unseen, found.backup_at, _("Mend BACKUP_DIR, or let web read that folder."))
     else:
         yield _run(_("Backup"), words, found.backup_at, found.is_backup_good, old, todo)
     if found.is_archiving:

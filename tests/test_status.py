@@ -29,9 +29,10 @@ Disk = namedtuple("Disk", "total used free")
 
 
 @pytest.fixture
-def asked(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def asked(db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Fetches the samples by name, as a program with the token does."""
-    settings.METRICS_TOKEN = TOKEN
+    settings.METRICS_TOKEN, settings.BACKUP_DIR = TOKEN, tmp_path
+    list_path().touch()
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Disk(1000, 250, 750))
 
     def samples() -> dict[str, float]:
@@ -212,9 +213,8 @@ def test_a_site_that_is_well_says_so_with_the_age_of_everything(
 def test_a_backup_or_a_list_that_is_gone_is_not_called_good(
     asked: Any, cast: Cast, settings: Any, tmp_path: Path
 ) -> None:
-    settings.BACKUP_DIR, at, name = tmp_path, timezone.now(), "20261129T030900Z.alliance"
+    at, name = timezone.now(), "20261129T030900Z.alliance"
     (tmp_path / name).write_bytes(b"sealed")
-    list_path().touch()
     backup_record(kind=BackupRun.Kind.BACKUP, began_at=at, taken_at=at, file=name, n_bytes=6)
     assert (len(rows(cast)["Backup"]), asked()["backup_good"]) == (2, 1)
     (tmp_path / name).write_bytes(b"half")
@@ -228,11 +228,13 @@ def test_a_backup_or_a_list_that_is_gone_is_not_called_good(
     assert rows(cast)["Backup"][0] == "The list of withdrawals is not in the folder of the backups."
     assert asked()["backup_good"] == 0
     settings.BACKUP_DIR = tmp_path / "not seen from here"
-    assert asked()["backup_good"] == 1
+    words, todo, age = rows(cast)["Backup"]
+    assert words == "Whether the last good one is still there cannot be seen from here. It was of:"
+    assert "BACKUP_DIR" in todo and age == "0 minutes"
+    assert "backup_good" not in asked()
 
 
-def test_a_drill_that_finds_no_backup_is_one_that_failed(asked: Any, settings: Any, tmp_path: Path) -> None:
-    settings.BACKUP_DIR = tmp_path
+def test_a_drill_that_finds_no_backup_is_one_that_failed(asked: Any) -> None:
     with pytest.raises(CommandError, match="There is no backup in"):
         call_command("drill_restore")
     assert asked()["drill_good"] == 0
