@@ -408,6 +408,8 @@ def test_two_administrators_reset_a_lost_factor_and_its_owner_starts_anew(
     first, second = signed_in(cast.clinic_admin), signed_in(second_admin)
     first.post(address(cast.therapist, "ask"))
     assert "asks to reset the second factor" in second.get("/clinic/").content.decode()
+    elsewhere = factories.make_user("hill@example.org", Role.CLINIC_ADMIN, clinic=cast.stranger_study.clinic)
+    assert "asks to reset" not in signed_in(elsewhere).get("/clinic/").content.decode()
     refused = first.post(address(cast.therapist, "settle"), {"do": "confirm"}, follow=True)
     assert "Another administrator confirms it" in refused.content.decode()
     assert client.get("/caseload/").status_code == 200
@@ -429,6 +431,7 @@ def test_a_dropped_request_changes_nothing_and_an_old_one_is_over(cast: Cast, se
     give_app(cast.therapist)
     client = signed_in(second_admin)
     reset_ask(clinic=cast.clinic, user=cast.therapist, actor=cast.clinic_admin)
+    assert client.post(address(cast.colleague, "settle"), {"do": "drop"}).status_code == 404
     client.post(address(cast.therapist, "settle"), {"do": "drop"})
     reset = reset_ask(clinic=cast.clinic, user=cast.therapist, actor=cast.clinic_admin)
     FactorReset.objects.filter(pk=reset.pk).update(asked_at=timezone.now() - timezone.timedelta(days=8))

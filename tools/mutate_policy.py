@@ -4,6 +4,7 @@
     make mutate ARGS="--share 1/2"       every second one, the others in another checkout at the same time
     make mutate ARGS="--sample 60"       sixty of them, by chance; --seed N takes others
     make mutate ARGS="--only visible_"   those whose name has these letters
+    make mutate ARGS="--only ' as True' --tests-only --tests tests/surveys"   by these tests, without the walk
 
 Each mutant of `tools.mutants` is judged twice: by the walk of `tests/doors`, of which those requests are made
 again that ran through what was changed; and, if all of them are answered as before, by the tests of `TESTS`
@@ -30,6 +31,7 @@ TESTS = (
     "tests/test_visibility_oracle.py",
     "tests/test_practice_privacy.py",
     "tests/test_traces.py",
+    "tests/test_second_factor.py",
     "tests/surveys/test_visibility.py",
     "tests/surveys/test_two_clinics.py",
     "tests/surveys/test_links.py",
@@ -82,11 +84,7 @@ class Mutation:
         rooms = [item for item in session.items if "doors/test_doors.py" not in item.nodeid]
         first = next(item for item in session.items if item not in rooms)
         run(first)
-        began = time.monotonic()
-        left = self._walk(session.config, mutants)
-        print(f"{len(left)} are not noticed by the walk ({time.monotonic() - began:.0f} s)", flush=True)
-        for mutant in left if self.options.verbose else ():
-            print("  not by the walk:", mutant.name, flush=True)
+        left = mutants if self.options.tests_only else self._left_by_walk(session.config, mutants)
         left = self._tests(left, rooms) if left and not self.options.walk_only else left
         self._report(mutants, left)
         return True
@@ -99,13 +97,21 @@ class Mutation:
         if gone := equivalent().keys() - names:
             raise SystemExit(f"{EQUIVALENT.name} names mutants that are not made: {sorted(gone)}")
         if self.options.only:
-            found = [mutant for mutant in found if self.options.only in mutant.name]
+            found = [mutant for mutant in found if any(part in mutant.name for part in self.options.only)]
         if self.options.begin:
             found = found[[mutant.name for mutant in found].index(self.options.begin) :]
         if self.options.sample and self.options.sample < len(found):
             found = self.chance.sample(found, self.options.sample)
         place, n_shares = (int(part) for part in self.options.share.split("/"))
         return found[place - 1 :: n_shares]
+
+    def _left_by_walk(self, config: pytest.Config, mutants: list[Any]) -> list[Any]:
+        began = time.monotonic()
+        left = self._walk(config, mutants)
+        print(f"{len(left)} are not noticed by the walk ({time.monotonic() - began:.0f} s)", flush=True)
+        for mutant in left if self.options.verbose else ():
+            print("  not by the walk:", mutant.name, flush=True)
+        return left
 
     def _walk(self, config: pytest.Config, mutants: list[Any]) -> list[Any]:
         from django.db import transaction  # noqa: PLC0415
@@ -248,10 +254,11 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--share", default="1/1", help="K/N: every N-th mutant, from the K-th on")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="mutants whose name has these letters")
+    parser.add_argument("--only", nargs="*", help="mutants whose name has these letters, or those")
     parser.add_argument("--tests", nargs="*", default=TESTS, help="files of the tests after the walk")
     parser.add_argument("--routes", default="", help="the walk asks these alone")
     parser.add_argument("--walk-only", action="store_true", help="without the tests after the walk")
+    parser.add_argument("--tests-only", action="store_true", help="without the walk before the tests")
     parser.add_argument("--verbose", action="store_true", help="names what the walk does not notice")
     chosen = parser.parse_args(arguments)
     mutation = Mutation(chosen)

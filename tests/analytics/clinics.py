@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +82,27 @@ def fits(perspective: str, scale: str = "total", coding: str = "linear") -> Quer
     return rows.order_by("-fitted_at")
 
 
-def follow(study: Study, user: User, values: Sequence[int], sharing: str = "scores") -> Therapy:
-    """A new therapy of a therapist with a session for every value, each rated by both: the patient gives this
-    value to all items, two of which count the other way round."""
+def follow(
+    study: Study,
+    user: User,
+    values: Sequence[int],
+    sharing: str = "scores",
+    begin: datetime | None = None,
+    by_therapist_at: datetime | None = None,
+) -> Therapy:
+    """A new therapy of a therapist with a session for every value, one a day until today or from `begin` on,
+    each rated by both: the patient gives this value to all items, two of which count the other way round."""
     therapy = factories.make_therapy(study, user)
-    begin = timezone.now() - timedelta(days=len(values))
+    begin = begin or timezone.now() - timedelta(days=len(values))
     entries = [Entry(begin + timedelta(days=n), "held") for n in range(len(values))]
     sessions_close(therapy=therapy, entries=entries)
     forms = []
     for form in _forms(therapy):
         value = values[form.session.number - 1] if form.rater == "patient" else 5
-        forms.append(replace(_filled(form, dict.fromkeys(range(1, 13), value)), sharing=sharing))
+        filled = replace(_filled(form, dict.fromkeys(range(1, 13), value)), sharing=sharing)
+        if by_therapist_at and form.rater == "therapist":
+            filled = replace(filled, opened_at=by_therapist_at, submitted_at=by_therapist_at)
+        forms.append(filled)
     responses_enter(study=study, forms=forms)
     return therapy
 

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import fmean, stdev
 
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.utils import DatabaseError
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -17,13 +18,15 @@ from analytics.models import Panel
 from analytics.panel_selectors import clinic_panels, team_panels
 from analytics.services.panels import study_panels_make
 from surveys import jobs
-from surveys.clinic_access import new_in_sums, summed_scores
+from surveys.clinic_access import known_one_by_one, new_in_sums, summed_scores
 from surveys.models import (
     Assignment,
+    ImportBatch,
     Job,
     Membership,
     Response,
     Role,
+    Score,
     Study,
     StudyVersion,
     Therapist,
@@ -223,6 +226,50 @@ def test_what_was_counted_is_never_taken_for_new(study: Study, users) -> None:
         assert (len(counted), len(new), others) == (12, 12, [set()] * len(others)), "four scales each"
 
 
+def forms_of(scores: QuerySet[Score]) -> set[int]:
+    return set(scores.values_list("response", flat=True))
+
+
+def test_each_policy_has_its_own_moment_from_which_a_rating_counts(study: Study, users) -> None:
+    """With feedback, that the therapist has rated, too; delayed, that the therapy has ended."""
+    at = timezone.now() - timedelta(days=3)
+    delayed = StudyVersion.objects.create(study=study, number=2, visibility="delayed")
+    then, since = set(), set()
+    for policy, rated_by_then, ended_by_then in product(
+        ("feedback", "delayed"), (True, False), (None, True, False)
+    ):
+        hours = timedelta(hours=-6 if rated_by_then else 6)
+        begin = at - timedelta(hours=8)
+        therapy = follow(study, users[0], [5], begin=begin, by_therapist_at=at + hours)
+        response = Response.objects.get(assignment__session__therapy=therapy, assignment__rater="patient")
+        if policy == "delayed":
+            Assignment.objects.filter(pk=response.assignment_id).update(version=delayed)
+        if ended_by_then is not None:
+            day = timezone.localdate(at + timedelta(days=-1 if ended_by_then else 1))
+            Therapy.objects.filter(pk=therapy.pk).update(ended_on=day, end_reason="completed")
+        counts_by_then = rated_by_then if policy == "feedback" else ended_by_then
+        if counts_by_then is not None:
+            (then if counts_by_then else since).add(response.pk)
+    now = summed_scores(study, "patient", timezone.now())
+    new = [forms_of(now.filter(rule)) for rule in new_in_sums("patient", at)]
+    assert forms_of(summed_scores(study, "patient", at)) == then
+    assert (set().union(*new), sum(map(len, new))) == (since, len(since))
+    assert forms_of(now) == then | since
+
+
+def test_of_therapists_their_ratings_of_sessions_here_and_now_count(cast: Cast, study: Study, users) -> None:
+    own, brought, left_out = (follow(study, users[0], [5]) for _ in range(3))
+    follow(factories.make_study(cast.clinic, code="OTHER"), users[0], [5])
+    Therapy.objects.filter(pk=left_out.pk).update(excluded_at=timezone.now())
+    batch = ImportBatch.objects.create(clinic=cast.clinic, study=study, n_bytes=1, kind="csv")
+    Assignment.objects.filter(session__therapy=brought).update(batch=batch)
+    practice = factories.form_about_practice(own.therapist, study, "dpccq-coping", "entry")
+    factories.give(practice, 2, browser="", user=users[0])
+    scores = summed_scores(study, "therapist", timezone.now())
+    found = {score.response.assignment.session for score in scores}
+    assert found == set(own.sessions.all())
+
+
 def test_what_has_to_go_waits_for_the_next_batch(study: Study, users) -> None:
     therapies = rated(study, users, n=7)
     first = make(study)
@@ -372,6 +419,13 @@ def test_an_administrator_who_knows_part_of_the_ratings_cannot_take_them_out_of_
     assert text.count("You can read some of these ratings one by one") == len(withheld)
     assert [tile.panel.rater for tile in clinic_panels(knows, study).rows if tile.lacks] == withheld
     assert "No numbers are shown." not in tiles_of(cast.clinic_admin, address)
+
+
+def test_who_supervises_without_a_row_in_the_trace_knows_as_much(cast: Cast, study: Study, users) -> None:
+    open_to_supervisors(study)
+    therapist = rated(study, users, n=1)[0].therapist
+    Therapist.objects.filter(pk=therapist.pk).update(supervisor=cast.supervisor)
+    assert known_one_by_one(cast.supervisor, study, "patient") == {therapist.pk}
 
 
 def test_an_administrator_who_knows_some_of_enough_others_has_the_tile(

@@ -12,7 +12,17 @@ from django.utils import timezone
 from analytics.models import PracticeBasis
 from analytics.practice import practice
 from analytics.services.practice_bands import clinic_bases_make
-from surveys.models import Clinic, Membership, Score, Study, StudyVersion, Therapist, User
+from surveys.models import (
+    Assignment,
+    Clinic,
+    Membership,
+    Score,
+    Study,
+    StudyVersion,
+    Therapist,
+    Therapy,
+    User,
+)
 from surveys.services.people import supervisor_set
 from surveys.services.sharing import sharing_set
 from tests import factories
@@ -55,6 +65,17 @@ def spread(code: str, shift: int) -> dict[int, int]:
     """Answers of another value from item to item."""
     items = factories.instrument(code, "therapist").form.items
     return {item.number: (item.number * 2 + shift) % (RANGE[code] + 1) for item in items}
+
+
+def a_test_run(study: Study) -> Study:
+    """With the forms of the study."""
+    run = Study.objects.create(clinic=study.clinic, code="RUN", name="A test run", test_of=study)
+    version = StudyVersion.objects.create(study=run, number=1, visibility="feedback")
+    for line in study.current.lines.all():
+        line.pk, line.version = None, version
+        line.save()
+    factories.activate(version)
+    return run
 
 
 def page_of(user: User, address: str = PAGE) -> str:
@@ -172,19 +193,20 @@ def feelings(cast: Cast) -> Study:
     return cast.study
 
 
-def feel(cast: Cast, months_ago: int, answer: int) -> None:
+def feel(therapy: Therapy, months_ago: int, answer: int) -> Assignment:
     at = (timezone.localtime().replace(day=10, hour=12)) - timezone.timedelta(days=30 * months_ago + 15)
-    session = factories.hold_session(cast.therapy, at)
+    session = factories.hold_session(therapy, at)
     form = session.assignments.get(instrument__code="dpccq-feelings")
     form.closes_at = timezone.now() + timezone.timedelta(days=1)
     form.save()
-    factories.give(form, answer, user=cast.therapist)
+    factories.give(form, answer, user=therapy.therapist.user)
+    return form
 
 
 def test_feelings_in_sessions_are_means_by_month_and_stand_apart(cast: Cast, feelings: Study) -> None:
-    feel(cast, 5, 1)
-    feel(cast, 2, 3)
-    feel(cast, 2, 0)
+    feel(cast.therapy, 5, 1)
+    feel(cast.therapy, 2, 3)
+    feel(cast.therapy, 2, 0)
     fill(therapist_of(cast), cast.study, "dpccq-feelings-general", answers=2)
     page = page_of(cast.therapist)
     chart = chart_of(page, "sessions.dpccq-feelings.0.3.flow")
@@ -200,6 +222,28 @@ def test_feelings_in_sessions_are_means_by_month_and_stand_apart(cast: Cast, fee
     assert "number of forms 2." in page
     assert '<td class="num">2 of 2</td>' in page
     assert values_of(chart_of(page, "general.dpccq-feelings-general.0.3.flow")) == [2.0]
+
+
+def test_feelings_of_patients_in_test_runs_and_in_therapies_left_out_are_not_there(
+    cast: Cast, feelings: Study
+) -> None:
+    """A clinic may name a form of its own for patients alike."""
+    run = a_test_run(feelings)
+    session = feel(cast.therapy, 5, 1).session
+    feel(factories.make_therapy(run, cast.therapist), 4, 3)
+    left_out = factories.make_therapy(cast.study, cast.therapist)
+    feel(left_out, 3, 3)
+    Therapy.objects.filter(pk=left_out.pk).update(excluded_at=timezone.now())
+    own = factories.instrument("wai-s", "patient")
+    own.pk, own.code = None, "dpccq-own"
+    own.save()
+    form = Assignment.objects.get(session=session, rater="patient")
+    form.pk, form.instrument, form.closes_at = None, own, timezone.now() + timezone.timedelta(days=1)
+    form.save()
+    factories.give(form)
+    page = page_of(cast.therapist)
+    assert values_of(chart_of(page, "sessions.dpccq-feelings.0.3.flow")) == [1.0]
+    assert "dpccq-own" not in page
 
 
 def test_four_others_are_too_few_and_five_are_enough(cast: Cast) -> None:
@@ -287,9 +331,10 @@ def test_others_who_all_say_the_same_are_not_told(cast: Cast) -> None:
 def test_the_reader_s_own_form_and_other_clinics_are_not_in_the_comparison(cast: Cast) -> None:
     own = therapist_of(cast)
     fill(own, cast.study, "dpccq-difficulties", answers=5)
-    others(cast, 5, (1, 2, 1, 2, 1))
+    first, *_ = others(cast, 5, (1, 2, 1, 2, 1))
     stranger = Therapist.objects.get(user=cast.stranger)
     fill(stranger, cast.stranger_study, "dpccq-difficulties", answers=5)
+    fill(first, a_test_run(cast.study), "dpccq-difficulties", period="later", answers=5)
     renew(cast.clinic)
     assert "The middle half of 5 other therapists of this clinic: 1.0 to 2.0" in page_of(cast.therapist)
 
@@ -318,8 +363,7 @@ def test_a_form_about_practice_asks_for_the_comparison_and_a_rating_does_not(cas
 def test_two_studies_are_told_apart_and_test_runs_are_left_out(cast: Cast) -> None:
     own = therapist_of(cast)
     second = factories.make_study(cast.clinic, code="S9")
-    run = Study.objects.create(clinic=cast.clinic, code="RUN", name="A test run", test_of=cast.study)
-    factories.activate(StudyVersion.objects.create(study=run, number=1, visibility="feedback"))
+    run = a_test_run(cast.study)
     for study, answer in ((cast.study, 1), (second, 4), (run, 5)):
         fill(own, study, "dpccq-difficulties", answers=answer)
     chart = chart_of(page_of(cast.therapist), f"{DIFFICULTIES}.self_doubt")
@@ -347,7 +391,7 @@ def test_the_same_form_on_another_answer_scale_is_another_picture(cast: Cast) ->
 def test_the_number_of_queries_does_not_grow_with_the_forms(cast: Cast, feelings: Study) -> None:
     own = therapist_of(cast)
     fill(own, cast.study, "dpccq-difficulties")
-    feel(cast, 3, 1)
+    feel(cast.therapy, 3, 1)
     others(cast, 6)
     renew(cast.clinic)
     client = signed_in(cast.therapist)
@@ -360,7 +404,7 @@ def test_the_number_of_queries_does_not_grow_with_the_forms(cast: Cast, feelings
     one = n_queries()
     for year in range(1, 20):
         fill(own, cast.study, "dpccq-difficulties", f"year-{year}")
-    feel(cast, 1, 2)
+    feel(cast.therapy, 1, 2)
     others(cast, 14)
     renew(cast.clinic)
     assert n_queries() == one

@@ -205,6 +205,8 @@ def test_answers_are_told_as_the_patient_shares_them(cast: Cast) -> None:
     items = leaves(rows["Patient"], "items")
     assert items["item-1"]["answer"][0]["valueCoding"]["code"] == "6"
     assert reason(items["item-2"]) == "asked-declined"
+    own = leaves(rows["Practitioner"], "items")
+    assert own["item-1"]["answer"][0]["valueCoding"]["code"] == "5"
     assert rows["Patient"]["subject"]["identifier"]["value"] == cast.therapy.patient.code
     assert rows["Patient"] == get(cast.therapist, f"{ANSWERS}/{response.pk}").json()
     assert AuditEvent.objects.filter(act="answers.view", actor=cast.therapist).count() == 2

@@ -91,6 +91,8 @@ def test_a_therapist_cannot_reach_the_form_of_a_colleague_or_of_the_patient(
     therapist = signed_in(cast.therapist)
     assert therapist.post(f"/forms/{patient_form.pk}/start/").status_code == 404
     assert therapist.get(f"/f/{patient_form.pk}/").status_code == 404
+    therapist.cookies["__Host-browser"] = "s" * 43
+    assert therapist.get(f"/f/{patient_form.pk}/").status_code == 404
 
 
 def test_a_therapist_signed_out_has_no_form(cast: Cast, therapist_form: Assignment) -> None:
@@ -114,3 +116,25 @@ def test_a_therapist_who_begins_a_sent_form_again_is_thanked(cast: Cast, therapi
     assert answer.status_code == 200
     assert "Your form was received" in answer.content.decode()
     assert Response.objects.count() == 1
+
+
+def test_what_an_account_before_theirs_began_of_a_therapist_s_form_stays_closed(
+    cast: Cast, therapist_form: Assignment
+) -> None:
+    factories.open_form(therapist_form, user=cast.colleague)
+    client = signed_in(cast.therapist)
+    assert client.get(f"/f/{therapist_form.pk}/").status_code == 404
+    client.post(f"/forms/{therapist_form.pk}/start/")
+    assert client.get(f"/f/{therapist_form.pk}/").status_code == 200
+
+
+@pytest.mark.parametrize("is_signed_in", [False, True])
+def test_no_browser_opens_the_form_of_another_therapist(
+    cast: Cast, therapist_form: Assignment, is_signed_in: bool
+) -> None:
+    secret = "s" * 43
+    factories.open_form(therapist_form, browser=secret)
+    client = signed_in(cast.colleague) if is_signed_in else Client()
+    client.cookies["__Host-browser"] = secret
+    assert client.get(f"/f/{therapist_form.pk}/").status_code == 404
+    assert client.post(f"/f/{therapist_form.pk}/answers/", {"item_1": "7"}).status_code == 404

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from surveys.models import Instrument, Licence, Membership, Patient, Role, Study, Tablet, User
+from surveys.models import Instrument, Licence, Membership, Patient, Role, Study, Tablet, Therapist, User
 from surveys.services.studies import draft_begin, study_create
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -130,3 +130,12 @@ def test_a_choice_ends_with_the_role(cast: Cast, client: Client, both: User) -> 
     assert cast.stranger_therapy.patient.code not in after
     stranger = reverse("people-patient", args=[cast.stranger_therapy.patient.pk])
     assert client.get(stranger).status_code == 404
+
+
+def test_who_treats_in_one_clinic_may_work_with_the_data_of_the_other_alone(cast: Cast) -> None:
+    away, home = cast.stranger_study, cast.study
+    Therapist.objects.create(clinic=away.clinic, user=cast.researcher)
+    Membership.objects.create(user=cast.researcher, clinic=away.clinic, role=Role.RESEARCHER)
+    client = signed_in(cast.researcher)
+    found = [client.get(reverse("desk-data", args=[study.pk])).status_code for study in (home, away)]
+    assert found == [200, 404]

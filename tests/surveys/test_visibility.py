@@ -9,8 +9,8 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from surveys.access import revealed_scores, visible_scores
-from surveys.models import Response, Therapy
+from surveys.access import revealed_scores, shows_ratings, visible_scores
+from surveys.models import Response, StudyVersion, Therapy
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -185,3 +185,13 @@ def test_counts_over_a_study_are_of_its_own_ratings_and_of_nobody_who_was_taken_
     assert set(revealed_scores(cast.study.pk).values_list(therapy_of, flat=True)) == {cast.therapy.pk, out.pk}
     Therapy.objects.filter(pk=out.pk).update(excluded_at=timezone.now())
     assert set(revealed_scores(cast.study.pk).values_list(therapy_of, flat=True)) == {cast.therapy.pk}
+
+
+@pytest.mark.parametrize("visibility", ["blind", "delayed", "feedback"])
+def test_the_sentence_that_a_study_hides_ratings_is_of_the_same_rule(visibility: str) -> None:
+    for is_ended, is_open in itertools.product((False, True), repeat=2):
+        version = StudyVersion(visibility=visibility, is_open_to_supervisors=is_open)
+        shown = allowed(visibility, "scores", rated=True, ended=is_ended)
+        assert shows_ratings(version, to_supervisor=False, is_ended=is_ended) == shown
+        assert shows_ratings(version, to_supervisor=True, is_ended=is_ended) == (shown and is_open)
+    assert not shows_ratings(None, to_supervisor=False, is_ended=True)
