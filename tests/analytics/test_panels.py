@@ -268,6 +268,8 @@ def test_of_therapists_their_ratings_of_sessions_here_and_now_count(cast: Cast, 
     scores = summed_scores(study, "therapist", timezone.now())
     found = {score.response.assignment.session for score in scores}
     assert found == set(own.sessions.all())
+    study.test_of = study
+    assert not summed_scores(study, "therapist", timezone.now()).exists(), "nothing of a test run"
 
 
 def test_what_has_to_go_waits_for_the_next_batch(study: Study, users) -> None:
@@ -424,8 +426,10 @@ def test_an_administrator_who_knows_part_of_the_ratings_cannot_take_them_out_of_
 def test_who_supervises_without_a_row_in_the_trace_knows_as_much(cast: Cast, study: Study, users) -> None:
     open_to_supervisors(study)
     therapist = rated(study, users, n=1)[0].therapist
-    Therapist.objects.filter(pk=therapist.pk).update(supervisor=cast.supervisor)
-    assert known_one_by_one(cast.supervisor, study, "patient") == {therapist.pk}
+    row = Therapist.objects.filter(pk=therapist.pk)
+    row.update(supervisor=cast.supervisor, ratings_shared_with=cast.supervisor)
+    for rater in ("patient", "therapist"):
+        assert known_one_by_one(cast.supervisor, study, rater) == {therapist.pk}
 
 
 def test_an_administrator_who_knows_some_of_enough_others_has_the_tile(

@@ -165,3 +165,20 @@ def test_another_clinic_s_test_run_does_not_exist(cast: Cast, version: StudyVers
     for act in ("link", "clear"):
         assert client.post(f"/clinic/tests/{test.pk}/{act}/").status_code == 404
     assert client.post(f"/clinic/studies/{version.study_id}/test/").status_code == 404
+
+
+def test_a_study_in_use_is_no_test_run_to_read_or_to_clear(cast: Cast, admin: Client) -> None:
+    factories.give(factories.form_of(factories.hold_session(cast.therapy), "patient"))
+    address = f"/clinic/tests/{cast.study.pk}/"
+    answers = [admin.get(address), admin.post(f"{address}link/"), admin.post(f"{address}clear/")]
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    assert Response.objects.filter(assignment__study=cast.study).exists()
+
+
+def test_what_was_sent_in_another_test_run_is_not_shown(
+    cast: Cast, version: StudyVersion, admin: Client
+) -> None:
+    tests = [begin(version=version), begin(version=cast.study.current)]
+    factories.give(Assignment.objects.filter(study=tests[0], rater="patient").first(), 6)
+    pages = [admin.get(f"/clinic/tests/{test.pk}/").content.decode() for test in tests]
+    assert ["12 of 12 answered" in page for page in pages] == [True, False]

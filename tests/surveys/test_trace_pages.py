@@ -61,6 +61,15 @@ def test_another_clinic_s_rows_are_not_there_and_whoever_knocked_from_outside_ha
         "Refused:", "Refused :"
     )
     assert "stranger@example.org" not in row
+    open_therapy(cast, cast.researcher)
+    assert "researcher@example.org Refused" in rows(cast.clinic_admin)[0]
+
+
+def test_no_code_of_another_clinic_s_patient_is_shown(cast: Cast) -> None:
+    patient = cast.stranger_therapy.patient
+    AuditEvent.objects.create(act="therapy.view", fields="ratings", clinic=cast.clinic, patient=patient.pk)
+    (row,) = rows(cast.clinic_admin)
+    assert "therapy.view" in row and patient.code not in row
 
 
 @pytest.mark.parametrize("who", ["therapist", "supervisor", "researcher", "superuser"])
@@ -102,6 +111,7 @@ def test_filters_choose_person_kind_patient_and_days(cast: Cast) -> None:
             f"code={other.code}",
             "code=ZZZZ",
             f"until={timezone.localdate() - timedelta(days=1)}",
+            f"since={timezone.localdate() + timedelta(days=1)}",
         )
     }
     assert list(found.values()) == [
@@ -111,6 +121,7 @@ def test_filters_choose_person_kind_patient_and_days(cast: Cast) -> None:
         ["therapy.view"],
         ["session.close", "response.submit"],
         ["patient.add"],
+        [],
         [],
         [],
     ]
