@@ -105,7 +105,7 @@ def _plain_questions() -> Undo:
 
 def _function(module: ModuleType, node: ast.FunctionDef) -> Callable[[], Undo]:
     def apply() -> Undo:
-        function: FunctionType = getattr(module, node.name)
+        function = _innermost(getattr(module, node.name))
         old = function.__code__
         function.__code__ = _code(module, node)
         return lambda: setattr(function, "__code__", old)
@@ -117,8 +117,13 @@ def _code(module: ModuleType, node: ast.FunctionDef) -> CodeType:
     tree = ast.fix_missing_locations(ast.Module(body=[node], type_ignores=[]))
     made = dict(vars(module))
     exec(compile(tree, str(module.__file__), "exec"), made)  # noqa: S102  our own source, changed by us
-    code: CodeType = made[node.name].__code__
-    return code
+    return _innermost(made[node.name]).__code__
+
+
+def _innermost(function: Any) -> FunctionType:
+    """Without its decorators, whose code is not of the door."""
+    found: FunctionType = inspect.unwrap(function)
+    return found
 
 
 def _constant(module: ModuleType, node: ast.Assign) -> Callable[[], Undo]:
