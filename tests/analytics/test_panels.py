@@ -424,10 +424,13 @@ def test_an_administrator_who_knows_part_of_the_ratings_cannot_take_them_out_of_
 
 
 def test_who_supervises_without_a_row_in_the_trace_knows_as_much(cast: Cast, study: Study, users) -> None:
-    open_to_supervisors(study)
     therapist = rated(study, users, n=1)[0].therapist
     row = Therapist.objects.filter(pk=therapist.pk)
     row.update(supervisor=cast.supervisor, ratings_shared_with=cast.supervisor)
+    draft = StudyVersion.objects.create(study=study, number=9, is_open_to_supervisors=True)
+    assert known_one_by_one(cast.supervisor, study, "patient") == frozenset(), "a draft opens nothing"
+    draft.delete()
+    open_to_supervisors(study)
     for rater in ("patient", "therapist"):
         assert known_one_by_one(cast.supervisor, study, rater) == {therapist.pk}
 

@@ -23,6 +23,7 @@ from surveys.models import (
     Therapy,
     User,
 )
+from surveys.practice_access import session_feeling_scores
 from surveys.services.people import supervisor_set
 from surveys.services.sharing import sharing_set
 from tests import factories
@@ -241,9 +242,23 @@ def test_feelings_of_patients_in_test_runs_and_in_therapies_left_out_are_not_the
     form.pk, form.instrument, form.closes_at = None, own, timezone.now() + timezone.timedelta(days=1)
     form.save()
     factories.give(form)
-    page = page_of(cast.therapist)
-    assert values_of(chart_of(page, "sessions.dpccq-feelings.0.3.flow")) == [1.0]
-    assert "dpccq-own" not in page
+    assert values_of(chart_of(page_of(cast.therapist), "sessions.dpccq-feelings.0.3.flow")) == [1.0]
+    scores = session_feeling_scores(cast.therapist, cast.therapy.therapist)
+    assert set(scores.values_list("response__instrument__code", flat=True)) == {"dpccq-feelings"}
+
+
+def test_who_reads_two_practices_finds_on_each_page_its_own_alone(cast: Cast, feelings: Study) -> None:
+    for user, answer in ((cast.therapist, 1), (cast.colleague, 3)):
+        therapist = therapist_of(cast, user)
+        supervisor_set(therapist=therapist, supervisor=cast.supervisor)
+        reader = str(cast.supervisor.pk)
+        sharing_set(therapist=therapist, supervisor=reader, ratings=False, practice=True)
+        fill(therapist, cast.study, "dpccq-difficulties", answers=answer)
+        feel(factories.make_therapy(cast.study, user), 3, answer)
+    for user, answer in ((cast.therapist, 1.0), (cast.colleague, 3.0)):
+        page = page_of(cast.supervisor, f"/supervision/practices/{therapist_of(cast, user).pk}/")
+        for name in ("sessions.dpccq-feelings.0.3.flow", f"{DIFFICULTIES}.self_doubt"):
+            assert values_of(chart_of(page, name)) == [answer]
 
 
 def test_four_others_are_too_few_and_five_are_enough(cast: Cast) -> None:
@@ -335,6 +350,9 @@ def test_the_reader_s_own_form_and_other_clinics_are_not_in_the_comparison(cast:
     stranger = Therapist.objects.get(user=cast.stranger)
     fill(stranger, cast.stranger_study, "dpccq-difficulties", answers=5)
     fill(first, a_test_run(cast.study), "dpccq-difficulties", period="later", answers=5)
+    items = factories.instrument("dpccq-difficulties", "therapist").form.items
+    too_few = dict.fromkeys((item.number for item in items), -99)
+    fill(first, cast.study, "dpccq-difficulties", period="year-1", answers=too_few)
     renew(cast.clinic)
     assert "The middle half of 5 other therapists of this clinic: 1.0 to 2.0" in page_of(cast.therapist)
 

@@ -97,12 +97,14 @@ def test_taking_back_is_never_refused(cast: Cast, own: Therapist, second: User) 
     assert own.practice_shared_with is None
 
 
-@pytest.mark.parametrize("lost", ["role", "account"])
+@pytest.mark.parametrize("lost", ["role", "clinic", "account"])
 def test_a_supervisor_who_lost_the_role_or_the_account_cannot_be_chosen(
     cast: Cast, own: Therapist, second: User, lost: str
 ) -> None:
     if lost == "role":
-        Membership.objects.filter(user=cast.supervisor).delete()
+        Membership.objects.filter(user=cast.supervisor).update(role=Role.RESEARCHER)
+    elif lost == "clinic":
+        Membership.objects.filter(user=cast.supervisor).update(clinic=cast.stranger_study.clinic)
     else:
         User.objects.filter(pk=cast.supervisor.pk).update(is_active=False)
     assert "Nothing was shared" in send(cast, own, "practice")
