@@ -110,6 +110,15 @@ def test_a_supervisor_who_lost_the_role_or_the_account_cannot_be_chosen(
     assert "Nothing was shared" in send(cast, own, "practice")
 
 
+def test_who_lost_the_role_reads_nothing_though_another_has_it(
+    cast: Cast, own: Therapist, second: User
+) -> None:
+    send(cast, own, "practice")
+    assert shared_practices(cast.supervisor).get() == own
+    Membership.objects.filter(user=cast.supervisor).update(role=Role.RESEARCHER)
+    assert not shared_practices(cast.supervisor).exists()
+
+
 def test_another_supervisor_begins_with_nothing_and_the_first_one_does_not_get_it_back(
     cast: Cast, own: Therapist, second: User
 ) -> None:

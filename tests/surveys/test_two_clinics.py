@@ -4,7 +4,18 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from surveys.models import Instrument, Licence, Membership, Patient, Role, Study, Tablet, Therapist, User
+from surveys.models import (
+    AuditEvent,
+    Instrument,
+    Licence,
+    Membership,
+    Patient,
+    Role,
+    Study,
+    Tablet,
+    Therapist,
+    User,
+)
 from surveys.services.studies import draft_begin, study_create
 from tests import factories
 from tests.conftest import Cast, signed_in
@@ -139,3 +150,10 @@ def test_who_treats_in_one_clinic_may_work_with_the_data_of_the_other_alone(cast
     client = signed_in(cast.researcher)
     found = [client.get(reverse("desk-data", args=[study.pk])).status_code for study in (home, away)]
     assert found == [200, 404]
+
+
+def test_the_trace_is_that_of_the_chosen_clinic(cast: Cast, client: Client) -> None:
+    for study in (cast.study, cast.stranger_study):
+        AuditEvent.objects.create(act="therapy.view", fields="ratings", clinic=study.clinic)
+    events = [line.event for line in client.get(reverse("clinic-trace")).context["part"].lines]
+    assert {event.clinic for event in events} == {cast.clinic}
