@@ -7,6 +7,7 @@ from surveys.models import AuditEvent, Membership, Role, Therapist, User
 from surveys.practice_access import shared_practices
 from surveys.services.people import supervisor_set
 from surveys.services.sharing import SharingRefused, sharing_set
+from surveys.sharing_access import ever_shared_with
 from tests import factories
 from tests.conftest import Cast, signed_in
 
@@ -108,6 +109,13 @@ def test_a_supervisor_who_lost_the_role_or_the_account_cannot_be_chosen(
     else:
         User.objects.filter(pk=cast.supervisor.pk).update(is_active=False)
     assert "Nothing was shared" in send(cast, own, "practice")
+
+
+def test_who_was_shown_the_practice_never_knew_the_ratings(cast: Cast, own: Therapist) -> None:
+    send(cast, own, "practice")
+    send(cast, own)
+    assert ever_shared_with(cast.supervisor, own.clinic_id, "practice_shared_with") == {own.pk}
+    assert ever_shared_with(cast.supervisor, own.clinic_id, "ratings_shared_with") == frozenset()
 
 
 def test_who_lost_the_role_reads_nothing_though_another_has_it(
