@@ -663,7 +663,7 @@ def research_desk(page: Page, site: Site) -> Iterator[str]:
     page.locator("main form button.button-primary").click()
     page.wait_for_selector("#job[aria-label]")
     yield "desk-data-waiting"
-    page.wait_for_selector("#result tbody tr:first-child td[data-label=SHA-256]", timeout=60_000)
+    page.wait_for_selector("#result tbody tr:first-child td[data-label=SHA-256]", timeout=180_000)
     yield "desk-data-frozen"
     page.locator("#result tbody th a").first.click()
     page.wait_for_selector("[name=purpose]")
@@ -699,7 +699,7 @@ def locked_question(page: Page, site: Site) -> Iterator[str]:
     page.locator("main form button.button-primary").click()
     page.wait_for_selector("#job [role=status], #result .notice")
     yield "analysis-waits"
-    page.wait_for_selector("#result .notice", timeout=60_000)
+    page.wait_for_selector("#result .notice", timeout=180_000)
     yield "analysis-refused"
 
 

@@ -62,7 +62,7 @@ def freeze(site: Site) -> dict[str, Any]:
     headers = {"Authorization": f"Token {token}", "Idempotency-Key": str(uuid4())}
     asked = httpx.post(site.base_url + path, headers=headers, json={}, timeout=30)
     assert asked.status_code == 201, asked.text
-    return wait_for("frozen data", lambda: _frozen(site, path, asked.json()["id"]), 60)
+    return wait_for("frozen data", lambda: _frozen(site, path, asked.json()["id"]), 180)
 
 
 def snapshot_now(site: Site, snapshot: dict[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_from_the_frozen_data_to_the_file_and_its_end(site: Site, browser: Brows
 
     # The password was given again a moment ago.
     page.reload()
-    page.get_by_role("link", name="Fetch the file").wait_for(timeout=60_000)
+    page.get_by_role("link", name="Fetch the file").wait_for(timeout=180_000)
     with page.expect_download() as download:
         page.get_by_role("link", name="Fetch the file").click()
     content = download.value.path().read_bytes()
@@ -149,7 +149,7 @@ def test_from_the_frozen_data_to_the_file_and_its_end(site: Site, browser: Brows
     assert gone is not None and gone.status == 410
     expect(page.get_by_role("alert")).to_contain_text("can be fetched for 24 hours")
     page.get_by_role("button", name="Make it again").click()
-    page.get_by_role("link", name="Fetch the file").wait_for(timeout=60_000)
+    page.get_by_role("link", name="Fetch the file").wait_for(timeout=180_000)
     assert fetch(page) == content, "the password was given a minute ago"
 
 

@@ -142,9 +142,9 @@ def freeze(page: Page) -> str:
     button.wait_for()
     before = link.count()
     button.click()
-    expect(link).to_have_count(before + 1, timeout=60_000)
+    expect(link).to_have_count(before + 1, timeout=180_000)
     newest = page.locator("#result tbody tr:first-child td[data-label=SHA-256]")
-    expect(newest).to_be_visible(timeout=60_000)
+    expect(newest).to_be_visible(timeout=180_000)
     return str(link.first.get_attribute("href")).strip("/").rpartition("/")[2]
 
 

@@ -151,7 +151,7 @@ def test_long_traces_have_parts_that_a_new_row_does_not_shift(
     expected = list(AuditEvent.objects.order_by("-pk").values_list("pk", flat=True))
     seen, query = [], f"person={cast.therapist.pk}"
     client = signed_in(cast.clinic_admin)
-    while query:
+    while query and len(seen) <= len(expected):
         page = client.get(f"{CLINIC}?{query}")
         seen += [line.event.pk for line in page.context["part"].lines]
         query = page.context["older"]
