@@ -214,17 +214,21 @@ def test_another_clinic_s_plan_does_not_exist(cast: Cast, asked: dict[str, Any])
 def test_numbers_may_be_taken_from_an_analysis_of_the_study(cast: Cast) -> None:
     model = JointSpec("y", "rater", "session", "time", ("x",))
     result = fit_joint(simulate(SPEC.truth, SPEC.design(40, 4), 5), model)
-    snapshot = Snapshot.objects.create(study=cast.study, number=1, asked_at=timezone.now())
-    Analysis.objects.create(
-        study=cast.study,
-        snapshot=snapshot,
-        number=1,
-        title="Study table",
-        spec={"time": {"name": "linear", "origin": 3, "unit": 10}},
-        asked_at=timezone.now(),
-        status="answered",
-        result={"models": [{"kind": "joint", "joint": {"predictors": ["x"]}, "result": result.to_dict()}]},
-    )
+    joint = {"kind": "joint", "joint": {"predictors": ["x"]}, "result": result.to_dict()}
+    models = [joint, joint | {"kind": "growth"}, joint | {"result": {**result.to_dict(), "fixed": []}}]
+    tens = {"name": "linear", "origin": 3, "unit": 10}
+    usual = {"number": 1, "study": cast.study, "status": "answered", "result": {"models": models}}
+    for changed in (  # all but the first are not to plan with
+        {"time": tens},
+        {"time": tens | {"unit": 1}, "number": 2},
+        {"time": tens, "number": 3, "status": "refused"},
+        {"time": tens, "number": 4, "study": cast.stranger_study},
+        {"time": tens, "number": 5, "result": {"models": models[1:]}},
+    ):
+        of = usual | changed
+        snapshot = Snapshot.objects.create(study=of["study"], number=of["number"], asked_at=timezone.now())
+        spec = {"time": of.pop("time")}
+        Analysis.objects.create(snapshot=snapshot, title="T", spec=spec, asked_at=timezone.now(), **of)
     known = joint_estimates(cast.researcher, cast.study)
     assert list(known) == ["1-x"]
     assert joint_estimates(cast.stranger, cast.study) == {}

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.formats import date_format
 
 import analytics.tasks  # noqa: F401  registers the jobs
+from analytics.access import usable_snapshot
 from analytics.models import Analysis, AnalysisLock, PublishedTable, Snapshot, StoredFile
 from analytics.research.spec import AnalysisSpec, Predictor
 from analytics.services import publishing
@@ -209,3 +210,13 @@ def test_a_lock_cannot_be_changed_or_deleted(study: Study, researcher: User, sta
     lock(study, researcher)
     with pytest.raises((InternalError, IntegrityError)), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def test_a_new_version_takes_the_latest_data_of_the_study_that_are_there(study: Study) -> None:
+    kept, erased = frozen(study), frozen(study)
+    Snapshot.objects.filter(pk=erased.pk).update(erased_at=erased.read_at)
+    Snapshot.objects.create(study=study, number=3, asked_at=kept.asked_at)
+    other = factories.make_study(study.clinic, code="OTHER")
+    for _ in range(4):
+        frozen(other)
+    assert usable_snapshot(study) == kept

@@ -65,6 +65,18 @@ def test_another_clinic_s_rows_are_not_there_and_whoever_knocked_from_outside_ha
     assert "researcher@example.org Refused" in rows(cast.clinic_admin)[0]
 
 
+def test_a_patient_is_found_in_rows_that_name_them_though_their_subject_is_gone(cast: Cast) -> None:
+    of_patient = {"clinic": cast.clinic, "patient": cast.therapy.patient_id}
+    AuditEvent.objects.create(act="answers.view", fields="ratings", subject="response:gone", **of_patient)
+    assert len(shown(cast, f"code={cast.therapy.patient.code}")) == 1
+
+
+def test_an_act_is_told_from_reading(cast: Cast) -> None:
+    factories.hold_session(cast.therapy)
+    (row,) = rows(cast.clinic_admin)
+    assert "Changed session.close" in row and "Read" not in row
+
+
 def test_no_code_of_another_clinic_s_patient_is_shown(cast: Cast) -> None:
     patient = cast.stranger_therapy.patient
     AuditEvent.objects.create(act="therapy.view", fields="ratings", clinic=cast.clinic, patient=patient.pk)
