@@ -1,6 +1,6 @@
 """Checks the checker: does a test fail when a door is a little too wide, or a little too narrow?
 
-    make mutate                          every mutant (about an hour on a quiet machine)
+    make mutate                          every mutant (some hours; with --share about one)
     make mutate ARGS="--share 1/2"       every second one, the others in another checkout at the same time
     make mutate ARGS="--sample 60"       sixty of them, by chance; --seed N takes others
     make mutate ARGS="--only visible_"   those whose name has these letters
