@@ -31,7 +31,9 @@ CLOSED = "A restoration into this database was not finished, so it stays closed"
 ASK = "from django.test import Client; a = Client().get('/health/'); print(a.status_code, a.json())"
 # The command, ended by a signal as it comes to one of its steps.
 ENDED = """
-import os, sys
+import os, signal, sys
+# A shell that puts the tests in the background lets them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 number, (place, name) = int(sys.argv.pop()), sys.argv.pop(1).split(":")
 import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "alliance_site.settings")
