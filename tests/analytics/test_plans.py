@@ -17,6 +17,7 @@ from analytics.plan_words import reading
 from analytics.research.plan import EFFECTS, PlanSpec, View, from_result, run_plan
 from surveys import jobs
 from surveys.models import AuditEvent, Job
+from tests import factories
 from tests.conftest import Cast, signed_in
 
 VIEWS = (
@@ -218,11 +219,12 @@ def test_numbers_may_be_taken_from_an_analysis_of_the_study(cast: Cast) -> None:
     models = [joint, joint | {"kind": "growth"}, joint | {"result": {**result.to_dict(), "fixed": []}}]
     tens = {"name": "linear", "origin": 3, "unit": 10}
     usual = {"number": 1, "study": cast.study, "status": "answered", "result": {"models": models}}
+    other = factories.make_study(cast.clinic, code="OTHER")
     for changed in (  # all but the first are not to plan with
         {"time": tens},
         {"time": tens | {"unit": 1}, "number": 2},
         {"time": tens, "number": 3, "status": "refused"},
-        {"time": tens, "number": 4, "study": cast.stranger_study},
+        {"time": tens, "number": 4, "study": other},
         {"time": tens, "number": 5, "result": {"models": models[1:]}},
     ):
         of = usual | changed
