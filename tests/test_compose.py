@@ -3,12 +3,15 @@ secret stands in the environment."""
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from django.conf import settings
+
+from alliance_site.backups import drill
 
 COMPOSE = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -77,3 +80,27 @@ def test_the_log_of_the_database_is_archived_by_the_script_that_is_rehearsed() -
     assert [name for name, service in SERVICES.items() if "/archive" in str(service.get("volumes"))] == [
         "postgres"
     ]
+
+
+EXAMPLE = dict(
+    re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (settings.BASE_DIR / ".env.example").read_text(), re.MULTILINE)
+)
+
+
+def test_the_example_names_what_is_read() -> None:
+    text = (settings.BASE_DIR / "docker-compose.yml").read_text()
+    assert set(EXAMPLE) <= set(re.findall(r"\$\{([A-Z_]+)", text))
+    assert set(re.findall(r"\$\{([A-Z_]+):\?", text)) == {"ALLOWED_HOSTS"}
+
+
+def test_a_backup_is_rehearsed_under_the_settings_of_a_clinic(monkeypatch: pytest.MonkeyPatch) -> None:
+    clinic = EXAMPLE | {"ALLOWED_HOSTS": "alliance.example.org", "OIDC_CLIENT_SECRET": "s" * 40}
+    for name, value in clinic.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DEMO", raising=False)
+    argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "diffsettings"]
+    done = subprocess.run(
+        argv, env=drill._environment("postgresql://drill/drill"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'HOST': 'drill'" in done.stdout

@@ -60,7 +60,9 @@ def _environment(url: str) -> dict[str, str]:
         | {
             "DATABASE_URL": url,
             "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+            # It answers nobody, so it has no address either.
             "ALLOWED_HOSTS": "localhost",
+            "SITE_URL": "",
             "VAR": str(settings.VAR),
             "BACKUP_DIR": str(settings.BACKUP_DIR),
         }
