@@ -1,6 +1,8 @@
 """The status page and the metrics: every figure of the machine with its age, and nothing about a person."""
 
+import os
 import re
+import time
 from collections import namedtuple
 from dataclasses import replace
 from datetime import timedelta
@@ -238,6 +240,16 @@ def test_a_drill_that_finds_no_backup_is_one_that_failed(asked: Any) -> None:
     with pytest.raises(CommandError, match="There is no backup in"):
         call_command("drill_restore")
     assert asked()["drill_good"] == 0
+
+
+def test_a_drill_takes_the_newest_backup_whatever_its_name(asked: Any, tmp_path: Path) -> None:
+    for name, age in (("20261128T020000Z", 0), ("before-the-update", 3600)):
+        path = tmp_path / f"{name}.alliance"
+        path.write_bytes(b"no backup")
+        os.utime(path, (time.time() - age,) * 2)
+    with pytest.raises(CommandError, match="The drill failed"):
+        call_command("drill_restore")
+    assert BackupRun.objects.get(kind="drill").file == "20261128T020000Z.alliance"
 
 
 @pytest.mark.parametrize(("kind", "part", "days"), [("backup", "Backup", 2), ("drill", "Restore drill", 36)])

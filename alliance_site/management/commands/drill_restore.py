@@ -25,7 +25,9 @@ class Command(BaseCommand):
 
     def handle(self, *_args: object, file: Path | None, **_options: object) -> None:
         began_at, manifest = timezone.now(), None
-        found = file or max(settings.BACKUP_DIR.glob(f"*{SUFFIX}"), default=None)
+        # By its time: an operator may have named one.
+        there = settings.BACKUP_DIR.glob(f"*{SUFFIX}")
+        found = file or max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
         if found is None:
             problem = f"There is no backup in {settings.BACKUP_DIR}. Make one: manage.py backup"
             backup_record(kind=BackupRun.Kind.DRILL, began_at=began_at, file="", problem=problem)
