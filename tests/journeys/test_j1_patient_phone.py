@@ -16,9 +16,9 @@ from alliance_site.embedded import EmbeddedPostgres
 from tests.journeys.conftest import VAR, Site, wait_for
 from tests.journeys.test_main_job import DESK, PHONE, console_errors
 
-SIZES = pytest.mark.parametrize(
-    "size", [PHONE, pytest.param(DESK, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
+pytestmark = pytest.mark.slow
+
+SIZES = pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desktop"])
 ANSWERS = [6, 5, 7, 2, 6, 5, 6, 4, 7, 3, 5, 6]
 # 400 kbit/s and 400 ms, a slow third-generation line.
 SLOW = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}

@@ -21,13 +21,15 @@ from tests.journeys.test_j1_patient_phone import (
 )
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, sign_in
 
+pytestmark = pytest.mark.slow
+
 TABLET = {"viewport": {"width": 768, "height": 1024}, "has_touch": True}
 SIZES = pytest.mark.parametrize(
     "size",
     [
         pytest.param(TABLET, id="tablet"),
-        pytest.param(PHONE, id="phone", marks=pytest.mark.slow),
-        pytest.param(DESK, id="desktop", marks=pytest.mark.slow),
+        pytest.param(PHONE, id="phone"),
+        pytest.param(DESK, id="desktop"),
     ],
 )
 PIN = "730915"
@@ -181,7 +183,6 @@ def test_from_the_code_to_the_hand_back_nothing_stays(
     context.close()
 
 
-@pytest.mark.slow
 def test_idle_goes_back_to_the_lock_page_and_a_later_code_goes_on(
     site: Site, browser: Browser, desk: Desk
 ) -> None:
@@ -238,7 +239,6 @@ def test_idle_goes_back_to_the_lock_page_and_a_later_code_goes_on(
     context.close()
 
 
-@pytest.mark.slow
 def test_an_answer_that_could_not_be_saved_does_not_hold_the_page_open(
     site: Site, browser: Browser, desk: Desk
 ) -> None:
@@ -260,7 +260,6 @@ def test_an_answer_that_could_not_be_saved_does_not_hold_the_page_open(
     context.close()
 
 
-@pytest.mark.slow
 def test_wrong_codes_tell_nothing_and_the_fifth_is_followed_by_a_pause(
     site: Site, browser: Browser, desk: Desk
 ) -> None:
@@ -293,7 +292,6 @@ def test_wrong_codes_tell_nothing_and_the_fifth_is_followed_by_a_pause(
     context.close()
 
 
-@pytest.mark.slow
 def test_only_the_pin_of_the_staff_leads_out(site: Site, browser: Browser) -> None:
     context = browser.new_context(**TABLET)
     page = enrol(site, context, "Reception")
@@ -315,7 +313,6 @@ def test_only_the_pin_of_the_staff_leads_out(site: Site, browser: Browser) -> No
     context.close()
 
 
-@pytest.mark.slow
 def test_a_device_that_the_clinic_ends_is_a_tablet_no_more(site: Site, browser: Browser, desk: Desk) -> None:
     context, office = browser.new_context(**TABLET), browser.new_context(**DESK)
     page = enrol(site, context, "Lost one")
@@ -339,7 +336,6 @@ def test_a_device_that_the_clinic_ends_is_a_tablet_no_more(site: Site, browser: 
     office.close()
 
 
-@pytest.mark.slow
 def test_without_script_the_form_works_and_the_page_refreshes_itself(
     site: Site, browser: Browser, desk: Desk
 ) -> None:

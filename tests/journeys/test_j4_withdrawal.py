@@ -14,6 +14,8 @@ from tests.journeys.conftest import ROOT, Site, new_link, wait_for
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send
 from tests.journeys.test_pages import faults
 
+pytestmark = pytest.mark.slow
+
 SIZES = pytest.mark.parametrize(
     ("size", "choice"),
     [(PHONE, "exclude"), (DESK, "erase")],

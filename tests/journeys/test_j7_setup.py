@@ -17,6 +17,8 @@ from tests.journeys.pages import ANSWERED, SIZES, bring_in, study_page
 from tests.journeys.test_main_job import console_errors, sign_in
 from tests.journeys.test_pages import faults
 
+pytestmark = pytest.mark.slow
+
 
 def admin_page(browser: Browser, site: Site, size: str = "desk", **options: object) -> Page:
     context = browser.new_context(viewport=SIZES[size], locale="en-GB", **options)
@@ -30,7 +32,6 @@ def go_on(page: Page) -> None:
     page.get_by_role("button", name="Save and go on").click()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "script"), [("phone", True), ("desk", False)])
 def test_a_study_is_set_up_left_resumed_tried_out_and_activated(
     site: Site, browser: Browser, size: str, script: bool
@@ -125,7 +126,6 @@ def try_out(site: Site, browser: Browser, page: Page, code: str) -> None:
     assert site.sql(counts) == before
 
 
-@pytest.mark.slow
 def test_a_patient_begins_is_logged_late_and_goes_on_with_another_therapist(
     site: Site, browser: Browser
 ) -> None:
@@ -201,7 +201,6 @@ def test_two_taps_on_a_button_enter_one_patient(site: Site, browser: Browser) ->
     page.context.close()
 
 
-@pytest.mark.slow
 def test_old_ratings_are_brought_in_checked_stored_and_taken_out_again(
     site: Site, browser: Browser, tmp_path: Path
 ) -> None:

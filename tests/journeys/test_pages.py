@@ -11,6 +11,8 @@ from tests.journeys.conftest import Site
 from tests.journeys.pages import open_form, walk
 from tests.journeys.test_main_job import sign_in
 
+pytestmark = pytest.mark.slow
+
 # A chart has a name, its marks say what they show, and the figure around it is called by its heading.
 NAMELESS = """[...document.querySelectorAll('.vega-chart')].filter((chart) =>
   !chart.parentElement.querySelector('[role=graphics-document][aria-label]:not([aria-label=""])')
@@ -69,7 +71,6 @@ def faults_on_paper(page: Page) -> list[str]:
 
 
 # Layout depends on the size and the direction, contrast on the scheme: these three show all of them.
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "scheme", "language"),
     [
