@@ -30,6 +30,20 @@ def names(name: str) -> list[str]:
     return [part.strip() for part in text(name).split(",") if part.strip()]
 
 
+def hosts(name: str, default: list[str], *, may_be_any: bool) -> list[str]:
+    """Host names as Django has them in ALLOWED_HOSTS; those of strangers as well in a demonstration alone."""
+    found = names(name) or default
+    if not found:
+        raise ImproperlyConfigured(f"{name} must name the host names of this site, comma-separated.")
+    # All there are, or all of a top-level domain.
+    wide = next((host for host in found if host == "*" or (host[0] == "." and "." not in host[1:])), None)
+    if wide and not may_be_any:
+        raise ImproperlyConfigured(
+            f"{name} may not be {wide} outside demo mode. Name the hosts of this site."
+        )
+    return found
+
+
 def number(name: str, default: int, least: int = 1) -> int:
     value = text(name)
     if not value:

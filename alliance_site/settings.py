@@ -93,11 +93,7 @@ env.keep_apart(
 BACKUP_DIR = Path(env.text("BACKUP_DIR", str(VAR / "backups"))).resolve()
 
 LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-ALLOWED_HOSTS = env.names("ALLOWED_HOSTS") or (LOCAL_HOSTS if EMBEDDED else [])
-if not ALLOWED_HOSTS:
-    raise ImproperlyConfigured("ALLOWED_HOSTS must name the host names of this site, comma-separated.")
-if "*" in ALLOWED_HOSTS and not (DEMO and EMBEDDED):
-    raise ImproperlyConfigured("ALLOWED_HOSTS may not be * outside demo mode. Name the hosts of this site.")
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", LOCAL_HOSTS if EMBEDDED else [], may_be_any=DEMO and EMBEDDED)
 if not HTTPS and not (DEMO and EMBEDDED) and not set(ALLOWED_HOSTS) <= set(LOCAL_HOSTS):
     raise ImproperlyConfigured(
         "HTTPS=0 sends passwords and answers in the clear. It is for this machine alone: leave it out, or "

@@ -74,6 +74,8 @@ UNSAFE = [
     ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS must name"),
     ({"ALLOWED_HOSTS": "*"}, "may not be * outside demo mode"),
     ({"ALLOWED_HOSTS": "alliance.example.org, *"}, "may not be * outside demo mode"),
+    ({"ALLOWED_HOSTS": "alliance.example.org, .org"}, "may not be .org outside demo mode"),
+    ({"ALLOWED_HOSTS": "."}, "may not be . outside demo mode"),
     ({"ALLOWED_HOSTS": "*", "ALLIANCE_DEMO": "1"}, "may not be * outside demo mode"),
     ({"HTTPS": "perhaps"}, "HTTPS must be 1 or 0"),
     ({"HTTPS": "0"}, "HTTPS=0 sends passwords and answers in the clear"),
