@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -13,6 +14,7 @@ from alliance_site import room, status
 from alliance_site.backups.kept import BACKUP, LIST, UNSEEN
 from alliance_site.checks import CLOCK_OFF
 from alliance_site.status import Figures, figures
+from surveys.browsers import passed_on
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Line:
 
 def status_page(request: HttpRequest) -> HttpResponse:
     found = figures()
-    lines = [*_work(found), *_mail_and_disk(found), _clock(found), *_safety(found)]
+    lines = [*_work(found), *_mail_and_disk(found), _clock(found), _proxies(request), *_safety(found)]
     context = {"lines": lines, "found": found, "n_todo": sum(bool(line.todo) for line in lines)}
     return render(request, "status.html", context)
 
@@ -100,6 +102,27 @@ def _clock(found: Figures) -> Line:
         None,
         _("Set the clocks of both machines by the same time server.") if is_off else "",
     )
+
+
+def _proxies(request: HttpRequest) -> Line:
+    """Whether TRUSTED_PROXIES is right for the way on which this page was asked for: no browser names
+    addresses of its own accord."""
+    n, trusted = len(passed_on(request)), settings.TRUSTED_PROXIES
+    words = ngettext(
+        "This page came through %(n)s proxy, and TRUSTED_PROXIES is %(trusted)s.",
+        "This page came through %(n)s proxies, and TRUSTED_PROXIES is %(trusted)s.",
+        n,
+    ) % {"n": n, "trusted": trusted}
+    hidden = _(
+        "Set TRUSTED_PROXIES=%(n)s if all of them are yours. Until then all who come through the last one"
+        " count as one address: the wrong passwords of one person stop the others."
+    )
+    invented = _(
+        "Set TRUSTED_PROXIES=%(n)s, or let the proxies append to X-Forwarded-For. Until then people choose"
+        " the address themselves under which their wrong passwords are counted."
+    )
+    todo = hidden if n > trusted else invented if n < trusted else ""
+    return Line(_("Network addresses"), words, None, todo and todo % {"n": n})
 
 
 def _safety(found: Figures) -> Iterator[Line]:

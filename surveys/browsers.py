@@ -130,9 +130,14 @@ def device_class(request: HttpRequest) -> str:
     return "phone" if "mobi" in agent or "iphone" in agent else "desktop"
 
 
+def passed_on(request: HttpRequest) -> list[str]:
+    """The addresses that a request came from, the nearest proxy's word last; anybody can write the others."""
+    return [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+
+
 def client_address(request: HttpRequest) -> str:
     """The address that the outermost trusted proxy saw; what stands left of it anybody can write."""
-    passed = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    passed = passed_on(request)
     n_proxies = settings.TRUSTED_PROXIES
     if n_proxies > 0 and len(passed) >= n_proxies:
         return passed[-n_proxies]

@@ -127,9 +127,9 @@ def test_erasures_are_counted_in_the_metrics_and_are_not_on_the_page(asked: Any,
     assert "erase" not in signed_in(cast.clinic_admin).get("/status/").content.decode()
 
 
-def rows(cast: Cast) -> dict[str, list[str]]:
+def rows(cast: Cast, headers: dict[str, str] | None = None) -> dict[str, list[str]]:
     """The lines of the page by their first cell, as text."""
-    page = signed_in(cast.superuser).get("/status/").content.decode()
+    page = signed_in(cast.superuser).get("/status/", headers=headers or {}).content.decode()
     body = page[page.index("<tbody>") : page.index("</tbody>")]
     found = {}
     for row in body.split("</tr>")[:-1]:
@@ -292,6 +292,31 @@ def test_a_disk_that_fills_asks_for_room_and_then_says_what_is_refused(
         assert words.startswith(todo)
         assert len(found[part]) == (3 if todo else 2)
     assert asked()["disk_refusing"] == is_refusing
+
+
+@pytest.mark.parametrize(
+    ("trusted", "passed", "words", "todo"),
+    [
+        (0, "", "through 0 proxies, and TRUSTED_PROXIES is 0.", ""),
+        (1, "203.0.113.7", "through 1 proxy, and TRUSTED_PROXIES is 1.", ""),
+        (
+            0,
+            "203.0.113.7",
+            "through 1 proxy, and TRUSTED_PROXIES is 0.",
+            "Set TRUSTED_PROXIES=1 if all of them",
+        ),
+        (1, "203.0.113.7, 10.0.0.2", "through 2 proxies", "Set TRUSTED_PROXIES=2 if all of them are yours."),
+        (1, "", "through 0 proxies, and TRUSTED_PROXIES is 1.", "Set TRUSTED_PROXIES=0, or let the proxies"),
+    ],
+)
+def test_proxies_other_than_the_settings_say_are_told(
+    asked: Any, cast: Cast, settings: Any, trusted: int, passed: str, words: str, todo: str
+) -> None:
+    settings.TRUSTED_PROXIES = trusted
+    found = rows(cast, {"X-Forwarded-For": passed} if passed else None)["Network addresses"]
+    assert words in found[0]
+    assert len(found) == (3 if todo else 2)
+    assert found[1].startswith(todo)
 
 
 @pytest.mark.parametrize("actor", ["therapist", "supervisor", "researcher", ""])
