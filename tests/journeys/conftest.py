@@ -197,8 +197,10 @@ def running_site(var: Path) -> Iterator[Site]:
         shutil.rmtree(var, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
+    """A new one for each file: what a journey adds, ends and erases would be in the way of others, in an
+    order that two workers share out anew each time."""
     with running_site(VAR) as running:
         yield running
 

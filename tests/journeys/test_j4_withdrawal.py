@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 from uuid import uuid4
@@ -11,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.conftest import ROOT, VAR, Site, new_link, running_site, wait_for
+from tests.journeys.conftest import ROOT, Site, new_link, wait_for
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, fill_and_send
 from tests.journeys.test_pages import faults
 
@@ -24,14 +23,6 @@ SIZES = pytest.mark.parametrize(
 )
 ANSWERS = [6, 5, 7, 2, 6, 5, 6, 4, 7, 3, 5, 6]
 PICTURES = ROOT / "var" / "journey-pictures"
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """One of its own: what it erases takes the demonstration's frozen data along, which other journeys
-    publish, and its few therapies below what may be handed out."""
-    with running_site(VAR.with_name(f"{VAR.name}-withdrawal")) as own:
-        yield own
 
 
 def somebody(site: Site) -> tuple[str, list[str]]:

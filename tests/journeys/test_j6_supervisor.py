@@ -4,13 +4,12 @@ columns sort by keyboard, the board leaves as a file with a trace, and nothing s
 
 import csv
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.journeys.conftest import VAR, Site, running_site, wait_for
+from tests.journeys.conftest import Site, wait_for
 from tests.journeys.test_main_job import DESK, PHONE, console_errors, sign_in
 
 pytestmark = pytest.mark.slow
@@ -50,13 +49,6 @@ def therapy_without_data(site: Site) -> None:
         supervisor(site),
         site.manifest["therapy_ids"],
     )
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """One of its own: what other journeys withdraw, end and fill moves who needs attention."""
-    with running_site(VAR.with_name(f"{VAR.name}-board")) as own:
-        yield own
 
 
 def board(site: Site, browser: Browser, size: dict[str, Any]) -> tuple[Page, list[str]]:

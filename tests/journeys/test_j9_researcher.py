@@ -1,26 +1,18 @@
 """A researcher asks whether the perspectives differ, plans the next study, and publishes what was found."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.journeys.conftest import VAR, Site, running_site
+from tests.journeys.conftest import Site
 from tests.journeys.test_j8_researcher import open_desk, signed_in
 from tests.journeys.test_main_job import DESK, console_errors
 
 MINUTES = 180_000
 # What twelve therapists can carry.
 N_SCALES = 2
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """One of its own: what other journeys withdraw and end would leave too little for a joint model."""
-    with running_site(VAR.with_name(f"{VAR.name}-desk")) as own:
-        yield own
 
 
 @pytest.fixture
